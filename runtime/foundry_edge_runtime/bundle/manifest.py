@@ -1,0 +1,107 @@
+"""The schema of manifest.json: everything the runtime needs to know about a bundle.
+
+No constant of preprocessing, labels or graph names lives anywhere else at run time.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from foundry_edge_runtime.grouping import Preprocessing
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FileRef(_Strict):
+    """A file of the bundle: a plain name inside the folder, its size and hash."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Calibration(_Strict):
+    """How activation ranges were found."""
+
+    method: str
+    samples: int = Field(ge=1)
+    data: str = Field(description="name of the calibration data")
+    data_sha256: str
+
+
+class Fidelity(_Strict):
+    """Token-wise cosine to the teacher, on data never calibrated on."""
+
+    cosine_mean: float
+    cosine_worst: float = Field(description="lowest mean over the tokens of one cloud")
+    smooth_l1: float
+    samples: int = Field(ge=1)
+    data: str
+
+
+class Accuracy(_Strict):
+    """Accuracy of the head in percent."""
+
+    value: float = Field(ge=0, le=100)
+    samples: int = Field(ge=1)
+    data: str
+    protocol: str = "linear-head"
+
+
+class Parity(_Strict):
+    """ONNX Runtime against torch (FP32), or against the FP32 rung (lower precisions)."""
+
+    reference: str
+    max_abs: float
+    cosine_mean: float
+    cosine_worst: float
+    samples: int = Field(ge=1)
+
+
+class Rung(_Strict):
+    """One (tokens, precision) pair of the ladder."""
+
+    tokens: int = Field(ge=1, description="s: SuperTokens")
+    precision: str = Field(pattern="^(fp32|fp16|int8)$")
+    graph: FileRef
+    weights: FileRef
+    macs: dict[str, int] = Field(description="multiply-accumulates per cloud and stage, attention included")
+    parity: Parity
+    fidelity: Fidelity
+    accuracy: Accuracy | None = None
+    calibration: Calibration | None = None
+    gates: dict[str, bool] = Field(default_factory=dict, description="quality gate -> passed")
+
+    @property
+    def name(self) -> str:
+        """For example ``s4-int8``."""
+        return f"s{self.tokens}-{self.precision}"
+
+    @property
+    def forced(self) -> bool:
+        """Whether a quality gate failed and the rung was kept with --force."""
+        return not all(self.gates.values())
+
+
+class Manifest(_Strict):
+    """The whole bundle."""
+
+    schema_version: int = Field(SCHEMA, ge=SCHEMA, le=SCHEMA)
+    id: str = Field(min_length=1)
+    created: str = Field(description="UTC, ISO 8601")
+    student_sha256: str
+    teacher_sha256: str
+    width: int = Field(ge=1, description="d: feature width of a token")
+    preprocessing: Preprocessing
+    labels: tuple[str, ...] = ()
+    rungs: tuple[Rung, ...] = Field(min_length=1)
+    model_card: FileRef | None = None
+
+    def rung(self, tokens: int, precision: str) -> Rung | None:
+        """The rung with these tokens and precision, or None."""
+        return next((r for r in self.rungs if (r.tokens, r.precision) == (tokens, precision)), None)

@@ -1,0 +1,98 @@
+"""The one exception tree of foundry-edge.
+
+    FoundryEdgeError              every error a user can cause or meet
+    ├── InputError                exit 2: wrong input or usage
+    │   ├── ScanError             a point-cloud file cannot be trusted or read
+    │   ├── BundleError           a bundle is corrupt, incomplete or of another schema
+    │   ├── CheckpointError       model weights are corrupt, hostile or of an unknown kind
+    │   └── DataError             a data set or folder lacks what was asked for
+    ├── GateError                 exit 1: a quality gate failed, or a strict budget cannot be met
+    └── EnvironmentFault          exit 3: the machine lacks something
+        ├── MissingExtraError     an optional dependency is not installed
+        ├── BackendError          an inference backend is absent or broken
+        └── StorageError          a file cannot be written (disk full, permission)
+
+Every message is one line: what is wrong, where (file and field), and the remedy.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+def printable(text: object) -> str:
+    """``text`` on one line, control and undecodable characters escaped (file names are user input)."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+class FoundryEdgeError(Exception):
+    """Base of all foundry-edge errors.
+
+    Args:
+        problem: what is wrong, naming the field, what was expected and what was found.
+        where: the file, folder, flag or device concerned.
+        remedy: what to do about it.
+    """
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, problem: str, *, where: object = None, remedy: str = "") -> None:
+        self.problem = problem
+        self.where = None if where is None else str(where)
+        self.remedy = remedy
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        head = f"{self.where}: {self.problem}" if self.where else self.problem
+        return printable(f"{head}; {self.remedy}" if self.remedy else head)
+
+
+class InputError(FoundryEdgeError):
+    """Wrong input or usage (exit code 2)."""
+
+
+class ScanError(InputError):
+    """A point-cloud file that cannot be trusted or read."""
+
+
+class BundleError(InputError):
+    """A bundle that is corrupt, incomplete or of another schema."""
+
+
+class CheckpointError(InputError):
+    """Model weights that are corrupt, hostile or of an unknown kind."""
+
+
+class DataError(InputError):
+    """A data set or folder that lacks what was asked for."""
+
+
+class GateError(FoundryEdgeError):
+    """A quality gate failed, or a strict budget cannot be met (exit code 1)."""
+
+    exit_code = 1
+
+
+class EnvironmentFault(FoundryEdgeError):
+    """The machine lacks something (exit code 3)."""
+
+    exit_code = 3
+
+
+class MissingExtraError(EnvironmentFault):
+    """An optional dependency is not installed."""
+
+    def __init__(self, package: str, extra: str, feature: str) -> None:
+        self.extra = extra
+        super().__init__(
+            f"{feature} needs the package '{package}', which is not installed",
+            remedy=f"install it with: pip install 'foundry-edge[{extra}]'",
+        )
+
+
+class BackendError(EnvironmentFault):
+    """An inference backend that is absent or broken."""
+
+
+class StorageError(EnvironmentFault):
+    """A file that cannot be written."""

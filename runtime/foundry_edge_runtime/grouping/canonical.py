@@ -1,0 +1,60 @@
+"""A point order that depends on the points alone.
+
+Everything downstream (subsampling, FPS ties, summation order) works on the canonical order, so a
+permutation of the input changes nothing, to the bit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from foundry_edge_runtime.pointcloud import FloatArray
+
+_BITS = 21  # per axis: 63 bits in all
+
+
+def _spread(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Put two zero bits between the 21 low bits of each number."""
+    for shift, mask in (
+        (32, 0x1F00000000FFFF),
+        (16, 0x1F0000FF0000FF),
+        (8, 0x100F00F00F00F00F),
+        (4, 0x10C30C30C30C30C3),
+        (2, 0x1249249249249249),
+    ):
+        x = (x | (x << np.uint64(shift))) & np.uint64(mask)
+    return x
+
+
+def morton_codes(xyz: FloatArray) -> npt.NDArray[np.uint64]:
+    """Z-order code of each point on a 2^21 grid over the bounding box.
+
+    Args:
+        xyz: (N, 3) float32, finite.
+
+    Returns:
+        (N,) uint64.
+    """
+    low = xyz.min(axis=0)
+    extent = max(float((xyz.max(axis=0) - low).max()), np.finfo(np.float32).tiny)
+    cells = (xyz.astype(np.float64) - low) * ((2**_BITS - 1) / extent)
+    grid = cells.astype(np.uint64)
+    return _spread(grid[:, 0]) | (_spread(grid[:, 1]) << np.uint64(1)) | (_spread(grid[:, 2]) << np.uint64(2))
+
+
+def canonical_order(xyz: FloatArray) -> npt.NDArray[np.int64]:
+    """Indices that sort points along the Z-order curve, ties by x, y, z.
+
+    Args:
+        xyz: (N, 3) float32, finite.
+
+    Returns:
+        (N,) int64 permutation; ``xyz[order]`` is the same array for every permutation of ``xyz``.
+    """
+    codes = morton_codes(xyz)
+    order = np.argsort(codes)
+    ranked = codes[order]
+    if np.any(ranked[1:] == ranked[:-1]):
+        order = np.lexsort((xyz[:, 2], xyz[:, 1], xyz[:, 0], codes))
+    return order

@@ -1,0 +1,93 @@
+"""Points to groups: FPS centres and their K nearest neighbours (Point-JEPA, section 3.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from foundry_edge_runtime.grouping.canonical import canonical_order
+from foundry_edge_runtime.grouping.sampling import farthest_point_sample, normalise, stratified_indices
+from foundry_edge_runtime.pointcloud import FloatArray
+
+
+class Preprocessing(BaseModel):
+    """How points become groups; part of every model config and bundle manifest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    points: int = Field(1024, ge=1, description="N: points sampled from the scan")
+    groups: int = Field(64, ge=1, description="c: groups (tokens)")
+    group_size: int = Field(32, ge=1, description="K: points per group")
+    sampling: str = Field("zorder-stratified", pattern="^zorder-stratified$")
+    normalisation: str = Field("unit-sphere", pattern="^unit-sphere$")
+    fps_start: str = Field("farthest-from-centroid", pattern="^farthest-from-centroid$")
+
+
+@dataclass(frozen=True)
+class Groups:
+    """One grouped cloud.
+
+    Attributes:
+        groups: (c, K, 3) float32, coordinates relative to their centre.
+        centers: (c, 3) float32, normalised coordinates.
+    """
+
+    groups: FloatArray
+    centers: FloatArray
+
+
+def nearest_neighbours(xyz: FloatArray, centers: FloatArray, k: int) -> npt.NDArray[np.int64]:
+    """The k nearest points of each centre, exact, nearest first.
+
+    Args:
+        xyz: (N, 3) float32, N >= k.
+        centers: (c, 3) float32.
+        k: neighbours per centre.
+
+    Returns:
+        (c, k) int64 indices.
+    """
+    distance = sum((centers[:, axis, None] - xyz[None, :, axis]) ** 2 for axis in range(3))
+    if k == len(xyz):
+        return np.argsort(distance, axis=1, kind="stable")
+    near = np.sort(np.argpartition(distance, k - 1, axis=1)[:, :k], axis=1)
+    rank = np.argsort(np.take_along_axis(distance, near, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(near, rank, axis=1)
+
+
+def group_indices(xyz: FloatArray, spec: Preprocessing) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Centre indices (c,) and neighbour indices (c, K) of normalised, canonically ordered points."""
+    centre_index = farthest_point_sample(xyz, spec.groups)
+    return centre_index, nearest_neighbours(xyz, xyz[centre_index], min(spec.group_size, len(xyz)))
+
+
+def prepare(xyz: FloatArray, spec: Preprocessing) -> FloatArray:
+    """Canonical order, stratified sample of N points, unit-sphere normalisation.
+
+    Args:
+        xyz: (M, 3) float32, M >= 1, finite.
+
+    Returns:
+        (N, 3) float32.
+    """
+    ordered = xyz[canonical_order(xyz)]
+    return normalise(ordered[stratified_indices(len(ordered), spec.points)])
+
+
+def group_points(xyz: FloatArray, spec: Preprocessing) -> Groups:
+    """Group a cloud of any size.
+
+    Args:
+        xyz: (M, 3) float32, M >= 1, finite, any order and unit.
+        spec: N, c and K.
+
+    Returns:
+        Groups of shape (c, K, 3) and centres (c, 3); the same for every permutation of ``xyz``.
+    """
+    points = prepare(xyz, spec)
+    centre_index, neighbour_index = group_indices(points, spec)
+    centers = points[centre_index]
+    return Groups(groups=points[neighbour_index] - centers[:, None, :], centers=centers)

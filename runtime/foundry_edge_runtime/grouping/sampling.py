@@ -1,0 +1,57 @@
+"""From any number of points to the N points of the model's input."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from foundry_edge_runtime.pointcloud import FloatArray
+
+
+def stratified_indices(count: int, wanted: int) -> npt.NDArray[np.int64]:
+    """``wanted`` evenly spaced indices into ``count`` canonically ordered points.
+
+    On the Z-order curve even spacing is a spatially stratified sample. When there are fewer points
+    than wanted, points repeat evenly.
+    """
+    return (np.arange(wanted, dtype=np.int64) * count + count // 2) // wanted
+
+
+def normalise(xyz: FloatArray) -> FloatArray:
+    """Centre on the mean and scale the largest norm to 1 (Point-JEPA's input normalisation).
+
+    Args:
+        xyz: (N, 3) float32.
+
+    Returns:
+        (N, 3) float32 in the unit ball; all zeros when all points coincide.
+    """
+    centred = xyz.astype(np.float64) - xyz.mean(axis=0, dtype=np.float64)
+    radius = float(np.sqrt((centred**2).sum(axis=1).max()))
+    return (centred / radius if radius > 0 else centred).astype(np.float32)
+
+
+def farthest_point_sample(xyz: FloatArray, count: int) -> npt.NDArray[np.int64]:
+    """Farthest point sampling that starts at the point farthest from the centroid.
+
+    The official Point-JEPA code starts at a random point even at inference; this rule depends on the
+    points alone. Ties go to the lowest index, so canonically ordered input makes it order-free.
+
+    Args:
+        xyz: (N, 3) float32.
+        count: number of samples c; beyond N the choice repeats (all distances are then zero).
+
+    Returns:
+        (c,) int64 indices.
+    """
+    points = np.ascontiguousarray(xyz.T)
+    offset = xyz - xyz.mean(axis=0, dtype=np.float64).astype(np.float32)
+    chosen = np.empty(count, dtype=np.int64)
+    chosen[0] = int(np.argmax(np.einsum("ij,ij->i", offset, offset)))
+    nearest = np.full(len(xyz), np.inf, dtype=np.float32)
+    for i in range(1, count):
+        delta = points - points[:, chosen[i - 1], None]
+        delta *= delta
+        np.minimum(nearest, delta.sum(axis=0), out=nearest)
+        chosen[i] = nearest.argmax()
+    return chosen
