@@ -5,7 +5,7 @@ No constant of preprocessing, labels or graph names lives anywhere else at run t
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from foundry_edge_runtime.grouping import Preprocessing
 
@@ -87,6 +87,11 @@ class Rung(_Strict):
         """Whether a quality gate failed and the rung was kept with --force."""
         return not all(self.gates.values())
 
+    @property
+    def bytes(self) -> int:
+        """Size of the graph and the weights it uses (weights may be shared with other rungs)."""
+        return self.graph.bytes + self.weights.bytes
+
 
 class Manifest(_Strict):
     """The whole bundle."""
@@ -99,9 +104,27 @@ class Manifest(_Strict):
     width: int = Field(ge=1, description="d: feature width of a token")
     preprocessing: Preprocessing
     labels: tuple[str, ...] = ()
+    min_score: float = Field(0.5, ge=0, le=1, description="below it the top class is not to be trusted")
     rungs: tuple[Rung, ...] = Field(min_length=1)
     model_card: FileRef | None = None
 
     def rung(self, tokens: int, precision: str) -> Rung | None:
         """The rung with these tokens and precision, or None."""
         return next((r for r in self.rungs if (r.tokens, r.precision) == (tokens, precision)), None)
+
+    def files(self) -> tuple[FileRef, ...]:
+        """Every file the manifest names, each once."""
+        named = [ref for rung in self.rungs for ref in (rung.graph, rung.weights)]
+        return tuple(dict.fromkeys(named + ([self.model_card] if self.model_card else [])))
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        names = [rung.name for rung in self.rungs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"rung {twice[0]} is listed twice")
+        files = [ref.name for ref in self.files()]
+        unlike = sorted({name for name in files if files.count(name) > 1} | ({MANIFEST} & set(files)))
+        if unlike:
+            raise ValueError(f"file {unlike[0]} is listed with different sizes or hashes")
+        return self

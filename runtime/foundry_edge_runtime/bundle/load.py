@@ -1,0 +1,126 @@
+"""A bundle on disk, checked before any of it is used."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from foundry_edge_runtime.bundle.checks import check_file, open_inside, read_checked
+from foundry_edge_runtime.bundle.external_data import check_external_data
+from foundry_edge_runtime.bundle.locate import EMBEDDED, Source, locate_bundle
+from foundry_edge_runtime.bundle.manifest import MANIFEST, FileRef, Manifest, Rung
+from foundry_edge_runtime.errors import BundleError
+
+MAX_MANIFEST_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class Graph:
+    """An ONNX graph that may be handed to an engine: hash, size and external data were checked.
+
+    Attributes:
+        name: file name, for messages.
+        content: the serialised ModelProto.
+        folder: where its external data lie.
+    """
+
+    name: str
+    content: bytes
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle: its manifest was read and checked, its files are checked when they are used.
+
+    Attributes:
+        folder: where it lies.
+        source: how it was found.
+        manifest: preprocessing, labels, rungs.
+    """
+
+    folder: Path
+    source: Source
+    manifest: Manifest
+    _checked: set[str] = field(default_factory=set, repr=False, compare=False)
+
+    def graph(self, rung: Rung) -> Graph:
+        """The rung's graph, after the graph and its weights were checked (weights once per bundle object).
+
+        Raises:
+            BundleError: a file is missing, altered, a link, or refers to anything outside the bundle.
+        """
+        content = self._checked_graph(rung)
+        if rung.weights.name not in self._checked:
+            check_file(self.folder, rung.weights, hard_links=self._installed)
+            self._checked.add(rung.weights.name)
+        return Graph(rung.graph.name, content, self.folder.resolve())
+
+    def verify(self) -> tuple[FileRef, ...]:
+        """Check every file that the manifest names.
+
+        Returns:
+            The files, each once.
+
+        Raises:
+            BundleError: see `graph`; the first file found wrong.
+        """
+        for rung in self.manifest.rungs:
+            self._checked_graph(rung)
+        for ref in self.manifest.files():
+            check_file(self.folder, ref, hard_links=self._installed)
+        return self.manifest.files()
+
+    def _checked_graph(self, rung: Rung) -> bytes:
+        content = read_checked(self.folder, rung.graph, hard_links=self._installed)
+        weights = {rung.weights.name: rung.weights.bytes}
+        check_external_data(content, self.folder / rung.graph.name, weights)
+        return content
+
+    @property
+    def _installed(self) -> bool:
+        """Whether it came with the package: some package managers install by hard link."""
+        return self.folder.resolve() == EMBEDDED
+
+
+def load_bundle(path: str | os.PathLike[str] | None = None) -> Bundle:
+    """Find and open a bundle (see `locate_bundle` for the order of places).
+
+    Args:
+        path: the folder, or None for the default one.
+
+    Raises:
+        BundleError: none found, or its manifest is not of this schema.
+    """
+    folder, source = locate_bundle(path)
+    return Bundle(folder, source, read_manifest(folder, hard_links=folder == EMBEDDED))
+
+
+def read_manifest(folder: Path, *, hard_links: bool = False) -> Manifest:
+    """Read and check a bundle's manifest.json.
+
+    Raises:
+        BundleError: it is missing, a link, too large, no JSON, or not of this schema (the first wrong
+            field is named).
+    """
+    path = folder / MANIFEST
+    with os.fdopen(open_inside(folder, MANIFEST, hard_links=hard_links), "rb") as stream:
+        content = stream.read(MAX_MANIFEST_BYTES + 1)
+    if len(content) > MAX_MANIFEST_BYTES:
+        raise BundleError(f"is larger than {MAX_MANIFEST_BYTES} bytes", where=path)
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError as error:
+        raise BundleError(_first_problem(error), where=path, remedy="export the bundle again") from error
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "the whole file"
+    found = str(first["input"])
+    shown = "" if first["type"] in {"missing", "json_invalid"} else f", found {found[:60]!r}"
+    more = error.error_count() - 1
+    return f"{field}: {first['msg']}{shown}" + (f" (and {more} more)" if more else "")
