@@ -5,7 +5,7 @@
 Takes every shape of the classes below and the first 1024 of its points. Split and ids are those of the
 source, so the test shapes stay unseen by whatever trains on the source's training split. Test shapes about
 as near to a training shape of their class as two samplings of one surface are to each other are left out as
-near-copies. Plugs, windows and doors are left out for that reason: hardly a test shape of theirs would remain.
+near-copies. Plugs, windows and doors are left out for that reason: hardly a test shape would remain.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +39,7 @@ COPY = 1.15  # a copy is at most this much farther away than a second sampling o
 SAMPLES = Path(__file__).resolve().parents[1] / "foundry_edge" / "assets" / "furniture.npz"
 
 Points = npt.NDArray[np.int16]
-Table = dict[str, npt.NDArray[np.generic]]
+Table = dict[str, Any]  # arrays by name
 
 
 def chamfer(a: Points, b: Points) -> float:
@@ -69,7 +70,10 @@ def credits(licences: Path, ids: npt.NDArray[np.str_]) -> Table:
         rows = {row["id"]: row for row in csv.DictReader(stream)}
     columns = {"licence": "licence", "creator": "creator", "pack": "pack"}
     columns |= {"title": "original_title_and_author", "url": "original_url"}
-    return {key: np.array([rows[i][column].strip() for i in ids]) for key, column in columns.items()}
+    return {
+        key: np.array([" ".join(rows[i][column].split()).rstrip(",") for i in ids])
+        for key, column in columns.items()
+    }
 
 
 def make(furniture: Path, licences: Path) -> Table:
