@@ -1,0 +1,95 @@
+"""Cached groupings: FPS and kNN once per shape, so that training steps only gather.
+
+Scale, mirror and rotation commute with grouping, so augmentation is applied to grouped coordinates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foundry_edge_runtime.grouping import Preprocessing, group_points
+from foundry_edge_runtime.pointcloud import FloatArray
+
+
+@dataclass(frozen=True)
+class GroupedShapes:
+    """Groups of M shapes in V variants each.
+
+    Attributes:
+        groups: (M, V, c, K, 3) float16, relative to their centre.
+        centers: (M, V, c, 3) float32, in FPS order, so a prefix of them is a coarser FPS sample.
+    """
+
+    groups: Tensor
+    centers: Tensor
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def batch(self, index: Tensor, variant: Tensor) -> tuple[Tensor, Tensor]:
+        """Groups (B, c, K, 3) and centres (B, c, 3), float32, of shapes ``index`` (B,)."""
+        return self.groups[index, variant].float(), self.centers[index, variant]
+
+
+def group_shapes(shapes: FloatArray, spec: Preprocessing, variants: int, seed: int) -> GroupedShapes:
+    """Group every shape ``variants`` times, each from another random subset of its points.
+
+    Args:
+        shapes: (M, P, 3) float32. Variant 0 takes the first N points; the others N points drawn from
+            P > N, or a random 7/8 of them when P <= N, so that variants differ.
+    """
+    rng = np.random.default_rng(seed)
+    count, points = shapes.shape[:2]
+    groups = np.empty((count, variants, spec.groups, spec.group_size, 3), dtype=np.float16)
+    centers = np.empty((count, variants, spec.groups, 3), dtype=np.float32)
+    drawn = min(spec.points, max(points * 7 // 8, 1))
+    for i, xyz in enumerate(shapes):
+        for v in range(variants):
+            subset = xyz[: spec.points] if v == 0 else xyz[rng.choice(points, drawn, replace=False)]
+            grouped = group_points(subset, spec)
+            groups[i, v], centers[i, v] = grouped.groups, grouped.centers
+    return GroupedShapes(torch.from_numpy(groups), torch.from_numpy(centers))
+
+
+def cached_groupings(shapes: FloatArray, spec: Preprocessing, variants: int, seed: int, cache: Path) -> GroupedShapes:
+    """`group_shapes`, kept in ``cache`` under a key of the points and all parameters."""
+    digest = hashlib.sha256(np.ascontiguousarray(shapes).tobytes())
+    digest.update(f"{spec.model_dump_json()} {variants} {seed}".encode())
+    path = cache / f"groupings-{digest.hexdigest()[:16]}.pt"
+    if path.exists():
+        stored = torch.load(path, weights_only=True)
+        return GroupedShapes(stored["groups"], stored["centers"])
+    grouped = group_shapes(shapes, spec, variants, seed)
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".tmp")
+    torch.save({"groups": grouped.groups, "centers": grouped.centers}, partial)
+    partial.replace(path)
+    return grouped
+
+
+def augment(groups: Tensor, centers: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Point-JEPA's augmentation on grouped clouds: anisotropic scale 0.8-1.2, mirrors, rotation about z.
+
+    Args:
+        groups: (B, c, K, 3).
+        centers: (B, c, 3).
+
+    Returns:
+        The transformed pair.
+    """
+    batch = len(groups)
+    angle = torch.rand(batch, generator=generator) * (2 * torch.pi)
+    cos, sin = angle.cos(), angle.sin()
+    zero, one = torch.zeros(batch), torch.ones(batch)
+    turn = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], dim=1).view(batch, 3, 3)
+    scale = 0.8 + 0.4 * torch.rand(batch, 3, generator=generator)
+    flip = 1 - 2 * (torch.rand(batch, 3, generator=generator) < 0.5).float()
+    flip[:, 2] = 1
+    matrix = (turn @ torch.diag_embed(scale * flip)).transpose(1, 2)
+    return groups @ matrix[:, None], centers @ matrix

@@ -1,0 +1,54 @@
+"""Sizes of teachers and students; dumped as config.json beside every set of weights."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from foundry_edge_runtime.grouping import Preprocessing
+
+
+class TeacherConfig(BaseModel):
+    """A point-cloud transformer in the Point-JEPA / Point-MAE family."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["teacher"] = "teacher"
+    preprocessing: Preprocessing = Preprocessing()
+    width: int = Field(192, ge=8, description="d: width of a token")
+    depth: int = Field(12, ge=1, description="transformer blocks")
+    heads: int = Field(3, ge=1)
+    mlp_ratio: float = Field(4.0, gt=0)
+    qkv_bias: bool = Field(True, description="False in Point-MAE")
+    conv_bias: bool = Field(False, description="bias before batch norm in the tokenizer; True in Point-MAE")
+    labels: tuple[str, ...] = Field((), description="classes of the linear head, if there is one")
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> TeacherConfig:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        return self
+
+
+VIT_TI = TeacherConfig(width=192, depth=12, heads=3)
+VIT_S = TeacherConfig(width=384, depth=12, heads=6)
+
+
+class StudentConfig(BaseModel):
+    """A SuperToken student of one teacher (Foundry, arXiv 2511.20721)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["student"] = "student"
+    teacher: TeacherConfig = VIT_TI
+    teacher_sha256: str = ""
+    tokens: tuple[int, ...] = Field((1, 2, 4, 8, 16), min_length=1, description="budgets: SuperTokens s")
+    query: Literal["learned", "anchored"] = Field("anchored", description="how DSO's queries are formed")
+
+    @model_validator(mode="after")
+    def _tokens_fit(self) -> StudentConfig:
+        groups = self.teacher.preprocessing.groups
+        if any(not 1 <= s <= groups for s in self.tokens) or list(self.tokens) != sorted(set(self.tokens)):
+            raise ValueError(f"tokens must be ascending, distinct and within 1..{groups}, got {self.tokens}")
+        return self

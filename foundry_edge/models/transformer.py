@@ -1,0 +1,81 @@
+"""The transformer encoder: pre-norm blocks, positions added before every block (Point-JEPA section 3.2)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn.functional import gelu, scaled_dot_product_attention
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention."""
+
+    def __init__(self, width: int, heads: int, qkv_bias: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width, bias=qkv_bias)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, n, d) to (B, n, d)."""
+        batch, count, width = x.shape
+        qkv = self.qkv(x).reshape(batch, count, 3, self.heads, width // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = scaled_dot_product_attention(query, key, value)
+        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(batch, count, width))
+        return out
+
+
+class Mlp(nn.Module):
+    """Two linear layers with a GELU between."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., d) to (..., d)."""
+        out: Tensor = self.fc2(gelu(self.fc1(x)))
+        return out
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float = 4.0, qkv_bias: bool = True) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attn = Attention(width, heads, qkv_bias)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = Mlp(width, int(width * mlp_ratio))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, n, d) to (B, n, d)."""
+        x = x + self.attn(self.norm1(x))
+        out: Tensor = x + self.mlp(self.norm2(x))
+        return out
+
+
+class Encoder(nn.Module):
+    """A stack of blocks and a final LayerNorm."""
+
+    def __init__(self, width: int, depth: int, heads: int, mlp_ratio: float = 4.0, qkv_bias: bool = True) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio, qkv_bias) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Tokens and positions (B, n, d) to features (B, n, d)."""
+        for block in self.blocks:
+            tokens = block(tokens + positions)
+        out: Tensor = self.norm(tokens)
+        return out
+
+    def hidden_states(self, tokens: Tensor, positions: Tensor, layers: tuple[int, ...]) -> list[Tensor]:
+        """Outputs (B, n, d) of the blocks with these one-based numbers, without the final norm."""
+        states = []
+        for number, block in enumerate(self.blocks, start=1):
+            tokens = block(tokens + positions)
+            if number in layers:
+                states.append(tokens)
+        return states

@@ -1,0 +1,69 @@
+"""Weights on disk: a folder with config.json and model.safetensors."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from foundry_edge_runtime.errors import CheckpointError
+from foundry_edge_runtime.files import replacing, write_text
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def save_weights(folder: Path, config: BaseModel, module: nn.Module, half: bool = False) -> None:
+    """Write ``config`` and the state of ``module``; with ``half``, floats are stored in 16 bits."""
+    state = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
+    if half:
+        state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+    with replacing(folder / WEIGHTS) as partial:
+        save_file(state, partial)
+    write_text(folder / CONFIG, config.model_dump_json(indent=2) + "\n")
+
+
+def load_config(folder: Path, kind: type[Config]) -> Config:
+    """Read config.json as ``kind``.
+
+    Raises:
+        CheckpointError: it is missing, or a field is not what ``kind`` expects.
+    """
+    path = folder / CONFIG
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        remedy = "give a folder made by `foundry-edge pretrain` or `foundry-edge distill`"
+        raise CheckpointError(f"no {CONFIG} there", where=folder, remedy=remedy) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "(top level)"
+        raise CheckpointError(f"field {field}: {first['msg']}", where=path, remedy="write it anew") from error
+
+
+def load_weights(folder: Path, module: nn.Module) -> None:
+    """Load model.safetensors into ``module`` (float32); every key and shape must match.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or of another architecture.
+    """
+    path = folder / WEIGHTS
+    try:
+        state: dict[str, Tensor] = load_file(path)
+        module.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    except FileNotFoundError:
+        raise CheckpointError("the weights are missing", where=path, remedy="export or train them again") from None
+    except (SafetensorError, RuntimeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"damaged or of another architecture ({reason})", where=path, remedy="train again") from error
+
+
+def weights_sha256(folder: Path) -> str:
+    """SHA-256 of model.safetensors, hexadecimal."""
+    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()

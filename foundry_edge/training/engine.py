@@ -1,0 +1,189 @@
+"""The training loop of pre-training and distillation: seeds, checkpoints, resume, log.
+
+Randomness of a step depends on (seed, step) alone, so a resumed run repeats what an unbroken one does.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+
+from foundry_edge.training.schedule import warmup_cosine
+from foundry_edge.training.settings import TrainSettings
+from foundry_edge_runtime.errors import CheckpointError, DataError
+from foundry_edge_runtime.files import replacing
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step's inputs to an objective.
+
+    Attributes:
+        index: (B,) int64, shapes of this batch.
+        generator: source of all randomness of the step.
+        number: zero-based.
+        progress: 0 at the first step, 1 at the last.
+    """
+
+    index: Tensor
+    generator: torch.Generator
+    number: int
+    progress: float
+
+
+class Objective(Protocol):
+    """What is minimised; an nn.Module whose parameters with requires_grad are trained."""
+
+    def loss(self, step: Step) -> tuple[Tensor, dict[str, float]]:
+        """The loss of one batch and figures for the log."""
+        ...
+
+    def after_step(self, step: Step) -> None:
+        """Called after each optimiser step (EMA)."""
+        ...
+
+
+@dataclass(frozen=True)
+class LogRow:
+    """One row of the training log."""
+
+    step: int
+    steps: int
+    loss: float
+    samples_per_s: float
+    figures: dict[str, float]
+
+
+def batch_index(count: int, batch: int, step: int, seed: int) -> Tensor:
+    """Indices (B,) of the ``step``-th batch: a fresh permutation of the ``count`` shapes each epoch."""
+    batch = min(batch, count)
+    per_epoch = max(count // batch, 1)
+    epoch, position = divmod(step, per_epoch)
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    return torch.randperm(count, generator=generator)[position * batch : (position + 1) * batch]
+
+
+def train(
+    module: nn.Module,
+    objective: Objective,
+    count: int,
+    settings: TrainSettings,
+    checkpoint: Path,
+    on_log: Callable[[LogRow], None],
+    resume: bool = False,
+) -> None:
+    """Minimise ``objective`` over the trainable parameters of ``module`` (in place).
+
+    Args:
+        module: holds everything that must be in a checkpoint (EMA copies included).
+        objective: usually ``module`` itself.
+        count: number of shapes to draw batches from.
+        settings: optimisation settings.
+        checkpoint: file written atomically every ``settings.checkpoint_every`` steps.
+        on_log: called every ``settings.log_every`` steps.
+        resume: continue from ``checkpoint`` if it exists.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged or of another run.
+        DataError: the loss is not finite.
+    """
+    fabric = Fabric(accelerator=settings.accelerator, devices=1, precision=settings.precision)
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    first = _restore(module, optimiser, settings, checkpoint) if resume and checkpoint.exists() else 0
+    meter = _Meter(settings, first)
+    for number in range(first, settings.steps):
+        step = _step(number, count, settings)
+        for group in optimiser.param_groups:
+            group["lr"] = warmup_cosine(number, settings.steps, settings.warmup, settings.learning_rate)
+        with fabric.autocast():
+            loss, figures = objective.loss(step)
+        fabric.backward(loss)
+        nn.utils.clip_grad_norm_(parameters, settings.clip)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        objective.after_step(step)
+        if row := meter.add(number, float(loss.detach()), len(step.index), figures):
+            on_log(row)
+        if (number + 1) % settings.checkpoint_every == 0 or number + 1 == settings.steps:
+            _save(module, optimiser, settings, number + 1, checkpoint)
+
+
+def _step(number: int, count: int, settings: TrainSettings) -> Step:
+    seed = random.Random(f"{settings.seed}/{number}").getrandbits(62)
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    index = batch_index(count, settings.batch, number, settings.seed)
+    return Step(index, generator, number, number / max(settings.steps - 1, 1))
+
+
+class _Meter:
+    """Means of the loss and figures between two log rows."""
+
+    def __init__(self, settings: TrainSettings, first: int) -> None:
+        self._settings = settings
+        self._next = first
+        self._reset()
+
+    def _reset(self) -> None:
+        self._since = time.perf_counter()
+        self._samples = 0
+        self._rows: list[dict[str, float]] = []
+
+    def add(self, number: int, loss: float, samples: int, figures: dict[str, float]) -> LogRow | None:
+        if not math.isfinite(loss):
+            raise DataError(f"the loss became {loss} at step {number}", remedy="lower --learning-rate or check the data")
+        self._samples += samples
+        self._rows.append({"loss": loss, **figures})
+        done = number + 1
+        if done % self._settings.log_every and done != self._settings.steps:
+            return None
+        names = self._rows[-1].keys()
+        means = {n: _mean([row[n] for row in self._rows if n in row]) for n in names}
+        rate = self._samples / max(time.perf_counter() - self._since, 1e-9)
+        self._reset()
+        return LogRow(done, self._settings.steps, means.pop("loss"), rate, means)
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _save(
+    module: nn.Module, optimiser: torch.optim.Optimizer, settings: TrainSettings, step: int, path: Path
+) -> None:
+    state = {
+        "step": step,
+        "settings": settings.model_dump_json(),
+        "module": module.state_dict(),
+        "optimiser": optimiser.state_dict(),
+    }
+    with replacing(path) as partial:
+        torch.save(state, partial)
+
+
+def _restore(
+    module: nn.Module, optimiser: torch.optim.Optimizer, settings: TrainSettings, path: Path
+) -> int:
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        written = TrainSettings.model_validate_json(state["settings"])
+        module.load_state_dict(state["module"])
+        optimiser.load_state_dict(state["optimiser"])
+    except Exception as error:
+        reason = f"cannot resume from it ({type(error).__name__}: {str(error).splitlines()[0]})"
+        raise CheckpointError(reason, where=path, remedy="delete it or start without --resume") from error
+    if written != settings:
+        raise CheckpointError(
+            "it belongs to a run with other settings", where=path, remedy="use the same flags, or another --out"
+        )
+    return int(state["step"])
