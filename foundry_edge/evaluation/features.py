@@ -10,14 +10,10 @@ import torch
 from torch import Tensor
 
 from foundry_edge.data.groupings import GroupedShapes
+from foundry_edge.models.heads import pool
 
 Encode = Callable[[Tensor, Tensor], Tensor]
 """Groups (B, c, K, 3) and centres (B, c, 3) to features (B, c, d)."""
-
-
-def pool(features: Tensor) -> Tensor:
-    """Global feature (B, 2d) of token features (B, c, d): mean and maximum over the tokens."""
-    return torch.cat([features.mean(dim=1), features.amax(dim=1)], dim=1)
 
 
 @torch.no_grad()

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Models, one file per step: tokenizer, position, transformer, DSO, CAU, teacher, student, heads."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from foundry_edge.models.config import TeacherConfig
+from foundry_edge.models.heads import ClassificationHead
 from foundry_edge.models.position import PositionalEncoding
 from foundry_edge.models.tokenizer import Tokenizer
 from foundry_edge.models.transformer import Encoder
@@ -23,6 +24,7 @@ class Teacher(nn.Module):
         self.tokenizer = Tokenizer(config.width, config.conv_bias)
         self.position = PositionalEncoding(config.width)
         self.encoder = Encoder(config.width, config.depth, config.heads, config.mlp_ratio, config.qkv_bias)
+        self.head = ClassificationHead(config.width, len(config.labels)) if config.labels else None
         self.train(False)
 
     def train(self, mode: bool = True) -> Teacher:

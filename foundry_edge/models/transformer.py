@@ -66,10 +66,14 @@ class Encoder(nn.Module):
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Tokens and positions (B, n, d) to features (B, n, d)."""
+        out: Tensor = self.norm(self.body(tokens, positions))
+        return out
+
+    def body(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """The blocks alone, (B, n, d) to (B, n, d), without the final norm."""
         for block in self.blocks:
             tokens = block(tokens + positions)
-        out: Tensor = self.norm(tokens)
-        return out
+        return tokens
 
     def hidden_states(self, tokens: Tensor, positions: Tensor, layers: tuple[int, ...]) -> list[Tensor]:
         """Outputs (B, n, d) of the blocks with these one-based numbers, without the final norm."""

@@ -18,7 +18,7 @@ from foundry_edge.evaluation.features import global_features
 from foundry_edge.evaluation.probe import probe_accuracy
 from foundry_edge.models.config import VIT_TI, TeacherConfig
 from foundry_edge.models.teacher import Teacher
-from foundry_edge.teachers.store import save_weights
+from foundry_edge.models.store import save_weights
 from foundry_edge.training.engine import LogRow, Objective, train
 from foundry_edge.training.jepa import JointEmbedding
 from foundry_edge.training.mae import MaskedReconstruction
