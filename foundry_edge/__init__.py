@@ -1,1 +1,46 @@
-"""TODO."""
+"""Distil 3D point-cloud foundation models and export them for embedded GPUs.
+
+The names below load on first use, so that `import foundry_edge` costs nothing and works in the base install;
+without the extra it needs, a name raises MissingExtraError with the pip command. The torch-free half is
+`foundry_edge_runtime`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from foundry_edge_runtime.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from foundry_edge.data.samples import load_samples
+
+__all__ = ["load_samples"]
+
+# name -> (module, extra it needs; empty for none)
+_PUBLIC = {
+    "load_samples": ("foundry_edge.data.samples", ""),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used.
+
+    Raises:
+        MissingExtraError: the extra that the name needs is not installed.
+        AttributeError: there is no such name.
+    """
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'foundry_edge' has no attribute {name!r}")
+    module, extra = _PUBLIC[name]
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if not extra or package.startswith("foundry_edge"):
+            raise
+        raise MissingExtraError(package, extra, f"foundry_edge.{name}") from error
+
+
+def __dir__() -> list[str]:
+    return __all__

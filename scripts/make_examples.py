@@ -48,9 +48,10 @@ def standing(xyz: Array, size_cm: Array, scene: Scene) -> Array:
     upright = np.stack([xyz[:, 0], -xyz[:, 2], xyz[:, 1]], axis=1)
     upright *= size_cm[2] / 100 / np.ptp(upright[:, 2])
     c, s = cos(radians(scene.turn)), sin(radians(scene.turn))
-    turned: Array = upright @ np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]).T
+    turned = upright @ np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]).T
     centre = (turned.min(axis=0) + turned.max(axis=0)) / 2
-    return turned - np.array([centre[0] - scene.distance, centre[1], turned[:, 2].min()])
+    place: Array = turned - np.array([centre[0] - scene.distance, centre[1], turned[:, 2].min()])
+    return place
 
 
 def pcd_header(count: int, data: str) -> str:
