@@ -1,0 +1,109 @@
+"""`foundry-edge inspect SCAN...`: read and validate, no engine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from foundry_edge_runtime.inspection import Failure, Inspection
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("inspect")(inspect)
+
+
+def inspect(
+    scans: Annotated[
+        list[str], typer.Argument(metavar="SCAN...", help="Files, folders (searched recursively), or '-'.")
+    ],
+    salvage: Annotated[
+        bool, typer.Option("--salvage", help="Keep the whole points of a truncated file, with a warning.")
+    ] = False,
+    columns: Annotated[
+        str | None, typer.Option("--columns", help="Columns of a headerless table, e.g. x,y,z,intensity.")
+    ] = None,
+    topic: Annotated[str | None, typer.Option("--topic", help="Topic of a bag.")] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per scan, and nothing else.")
+    ] = False,
+) -> None:
+    """Read and validate scans: points, fields, bounds, and what was dropped and why."""
+    from foundry_edge_runtime.inspection import inspect as inspect_one
+
+    if len(scans) > 1 or (scans[0] != "-" and Path(scans[0]).is_dir()):
+        _many(scans, salvage, columns, topic, json)
+        return
+    result = inspect_one(scans[0], salvage=salvage, columns=columns, topic=topic)
+    if json:
+        from foundry_edge.cli.output import print_json
+
+        print_json(result.as_json())
+    else:
+        from foundry_edge.cli.output import stdout
+
+        stdout().print(_table(result))
+
+
+def _many(scans: list[str], salvage: bool, columns: str | None, topic: str | None, json: bool) -> None:
+    from foundry_edge.cli.output import print_json
+    from foundry_edge_runtime.errors import printable
+    from foundry_edge_runtime.inspection import Failure, inspect_all
+
+    good = bad = 0
+    for result in inspect_all(scans, salvage=salvage, columns=columns, topic=topic):
+        failed = isinstance(result, Failure)
+        good, bad = good + (not failed), bad + failed
+        if json:
+            print_json(result.as_json())
+        else:
+            typer.echo(printable(_line(result)))
+    print(f"{good} scans read, {bad} failed", file=sys.stderr)  # noqa: T201
+    if bad:
+        raise typer.Exit(1)
+
+
+def _line(result: Inspection | Failure) -> str:
+    from foundry_edge_runtime.inspection import Failure
+
+    if isinstance(result, Failure):
+        return f"FAILED  {result.error}"
+    dropped = f", {result.read - result.valid} dropped" if result.read > result.valid else ""
+    warned = f", {len(result.warnings)} warnings" if result.warnings else ""
+    return f"ok      {result.input}: {result.format}, {result.valid} points{dropped}{warned}"
+
+
+def _table(result: Inspection) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    from foundry_edge_runtime.errors import printable
+
+    table = Table(title=Text(printable(result.input)), show_header=False, title_justify="left")
+    for label, value in _rows(result):
+        table.add_row(label, Text(printable(value)))
+    return table
+
+
+def _rows(result: Inspection) -> list[tuple[str, str]]:
+    dropped = ", ".join(f"{count} {why.replace('_', ' ')}" for why, count in result.dropped.items() if count)
+    rows = [
+        ("format", result.format),
+        ("fields", " ".join(result.fields)),
+        ("points read", str(result.read)),
+        ("points valid", str(result.valid)),
+        ("dropped", dropped or "none"),
+        ("lower bound", " ".join(f"{v:.9g}" for v in result.bounds.min)),
+        ("upper bound", " ".join(f"{v:.9g}" for v in result.bounds.max)),
+        ("size", " ".join(f"{b - a:.6g}" for a, b in zip(result.bounds.min, result.bounds.max, strict=True))),
+    ]
+    if result.scans > 1:
+        rows.insert(1, ("scans", str(result.scans)))
+    rows += [(f"attribute {name}", kind) for name, kind in result.attributes.items()]
+    return rows + [("warning", line) for line in result.warnings]

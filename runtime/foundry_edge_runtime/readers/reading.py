@@ -1,0 +1,143 @@
+"""From an input to points: open, detect, read, judge."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from foundry_edge_runtime.errors import FoundryEdgeError, InputError, ScanError
+from foundry_edge_runtime.pointcloud import Bounds, PointCloud
+from foundry_edge_runtime.readers.detect import SUFFIXES, detect
+from foundry_edge_runtime.readers.policy import choose_origin, finish, recentre
+from foundry_edge_runtime.readers.raw import Options
+from foundry_edge_runtime.readers.registry import scans_of
+from foundry_edge_runtime.readers.sampling import sample_surface
+from foundry_edge_runtime.readers.source import Source, open_source
+
+
+def read_points(
+    source: str | os.PathLike[str],
+    *,
+    salvage: bool = False,
+    columns: str | Sequence[str] | None = None,
+    topic: str | None = None,
+    vertices: bool = False,
+    seed: int = 0,
+) -> PointCloud:
+    """Read one point cloud from a file of any known format; the scans of a bag are joined.
+
+    Args:
+        source: path, or "-" for standard input.
+        salvage: keep the whole points of a truncated file, with a warning.
+        columns: names of the columns of a headerless table, as "x,y,z,intensity" ("_" skips one).
+        topic: topic of a bag; needed when it has several with point clouds.
+        vertices: of a mesh, take its vertices instead of points sampled uniformly on its surface.
+        seed: seed of surface sampling.
+
+    Returns:
+        xyz (N, 3) float32 relative to ``origin``, attributes, and what was dropped and why.
+
+    Raises:
+        ScanError: the input cannot be trusted or read; names the file, the field and the remedy.
+        MissingExtraError: the format needs an optional package.
+    """
+    scans = list(
+        read_scans(source, salvage=salvage, columns=columns, topic=topic, vertices=vertices, seed=seed)
+    )
+    return scans[0] if len(scans) == 1 else join(scans)
+
+
+def read_scans(
+    source: str | os.PathLike[str],
+    *,
+    salvage: bool = False,
+    columns: str | Sequence[str] | None = None,
+    topic: str | None = None,
+    vertices: bool = False,
+    seed: int = 0,
+) -> Iterator[PointCloud]:
+    """The scans of one input, one after the other: one for most formats, one per message for a bag.
+
+    Arguments and errors are those of `read_points`.
+    """
+    options = Options(salvage, parse_columns(columns), topic, vertices, seed)
+    with open_source(source) as opened:
+        try:
+            yield from _scans(opened, options)
+        except FoundryEdgeError:
+            raise
+        except MemoryError:
+            raise opened.error("the scan does not fit into memory", "split it into smaller files") from None
+        except OSError as error:
+            raise opened.error(f"cannot be read: {error.strerror or error}", "check the disk") from None
+
+
+def _scans(source: Source, options: Options) -> Iterator[PointCloud]:
+    format_name = detect(source, options.columns)
+    hint = SUFFIXES.get(source.suffix, format_name)
+    if hint != format_name and {hint, format_name} != {"text", "obj"}:
+        source.warn(f"the name ends in {source.suffix}, but the content is {format_name.upper()}")
+    for raw in scans_of(format_name)(source, options):
+        if raw.faces is not None and not options.vertices:
+            sample_surface(source, raw, options)
+        changed = source.changed()
+        if changed and not options.salvage:
+            raise source.error(changed, "wait until it is written completely, then try again")
+        if changed:
+            source.warn(changed)
+        yield finish(raw, source)
+
+
+def parse_columns(columns: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """``--columns`` as a tuple of names.
+
+    Raises:
+        InputError: x, y or z is missing or given twice.
+    """
+    if columns is None:
+        return None
+    words = columns.split(",") if isinstance(columns, str) else list(columns)
+    names = tuple(word.strip() for word in words)
+    plain = [name.partition(":")[0].lower() for name in names]
+    for axis in ("x", "y", "z"):
+        if plain.count(axis) != 1:
+            raise InputError(
+                f"expected {axis} exactly once, found {','.join(names)!r}",
+                where="--columns",
+                remedy="give e.g. --columns x,y,z,intensity",
+            )
+    return names
+
+
+def join(scans: Sequence[PointCloud]) -> PointCloud:
+    """Several scans of one input as one cloud, around one origin.
+
+    Raises:
+        ScanError: there are none.
+    """
+    if not scans:
+        raise ScanError("no scan found in the input")
+    bounds = union([scan.bounds for scan in scans])
+    origin = choose_origin(np.array(bounds.min), np.array(bounds.max))
+    parts = [recentre(scan.xyz + scan.origin, origin) for scan in scans]
+    common = [key for key in scans[0].attributes if all(key in scan.attributes for scan in scans)]
+    return replace(
+        scans[0],
+        xyz=np.concatenate(parts),
+        origin=origin,
+        bounds=bounds,
+        attributes={key: np.concatenate([scan.attributes[key] for scan in scans]) for key in common},
+        read=sum(scan.read for scan in scans),
+        dropped={key: sum(scan.dropped[key] for scan in scans) for key in scans[0].dropped},
+        warnings=tuple(dict.fromkeys(line for scan in scans for line in scan.warnings)),
+    )
+
+
+def union(boxes: Sequence[Bounds]) -> Bounds:
+    """The smallest box around all boxes."""
+    low = np.min([box.min for box in boxes], axis=0).tolist()
+    high = np.max([box.max for box in boxes], axis=0).tolist()
+    return Bounds(tuple(low), tuple(high))

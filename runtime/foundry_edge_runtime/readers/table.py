@@ -1,0 +1,130 @@
+"""Rows of numbers in text, for every ascii format: numpy's C parser, with errors that name the line."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from foundry_edge_runtime.errors import ScanError
+from foundry_edge_runtime.readers.numbers import shorten
+from foundry_edge_runtime.readers.source import Source
+
+Table = npt.NDArray[np.float64]
+
+MAX_LINE_BYTES = 1 << 20
+_NUMBER = re.compile(
+    rb"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf(inity)?|nan)\Z", re.IGNORECASE
+)
+
+
+def parse_rows(
+    source: Source,
+    body: bytes,
+    columns: int,
+    *,
+    first_line: int,
+    delimiter: str | None = None,
+    rows: int | None = None,
+    salvage: bool = False,
+) -> tuple[Table, str]:
+    """The numbers in ``body``, one row a line, blank lines skipped.
+
+    Args:
+        source: for error messages.
+        body: text, any line ends.
+        columns: numbers expected in every row.
+        first_line: line number of the start of ``body`` in the file, for messages.
+        delimiter: None for any white space.
+        rows: how many rows to read; None for all. Fewer are returned when ``body`` ends early.
+        salvage: stop at the first bad row instead of raising.
+
+    Returns:
+        (N, columns) float64, and what was wrong with the row after the last ("" when nothing was).
+
+    Raises:
+        ScanError: a row with another number of columns, or a word, naming the line.
+    """
+    if rows == 0 or not body.strip():
+        return np.empty((0, columns)), ""
+    body = normalise_newlines(body)
+    _check_line_lengths(source, body, first_line)
+    try:
+        table = _parse(body, delimiter, rows)
+    except (ValueError, OverflowError):
+        table = None
+    if table is not None and table.shape[1] == columns:
+        return table, ""
+    line, good, problem = _first_bad_line(body, columns, delimiter, first_line)
+    if not salvage:
+        raise source.error(f"line {line} (row {good + 1}): {problem}", "fix the line")
+    if good == 0:
+        return np.empty((0, columns)), problem
+    return _parse(body, delimiter, good), f"line {line} (row {good + 1}): {problem}"
+
+
+def normalise_newlines(body: bytes) -> bytes:
+    """All line ends as LF."""
+    if b"\r" in body:
+        body = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return body
+
+
+def _check_line_lengths(source: Source, body: bytes, first_line: int) -> None:
+    start = 0
+    while len(body) - start > MAX_LINE_BYTES:
+        end = body.rfind(b"\n", start, start + MAX_LINE_BYTES)
+        if end < 0:
+            line = first_line + body.count(b"\n", 0, start)
+            raise source.error(
+                f"line {line} is longer than {MAX_LINE_BYTES} characters: not a table of points",
+                "write one point a line",
+            )
+        start = end + 1
+
+
+def _parse(body: bytes, delimiter: str | None, rows: int | None) -> Table:
+    text = io.TextIOWrapper(io.BytesIO(body), encoding="latin-1")
+    return np.loadtxt(text, np.float64, comments=None, delimiter=delimiter, ndmin=2, max_rows=rows)
+
+
+def _first_bad_line(
+    body: bytes, columns: int, delimiter: str | None, first_line: int
+) -> tuple[int, int, str]:
+    """Line number of the first row that is not ``columns`` numbers, the good rows before it, and why."""
+    separator = None if delimiter is None else delimiter.encode()
+    good = 0
+    for number, line in enumerate(body.split(b"\n"), first_line):
+        if not line.strip():
+            continue
+        problem = _row_problem(line, columns, separator)
+        if problem:
+            return number, good, problem
+        good += 1
+    raise ScanError("a row cannot be read as numbers")
+
+
+def _row_problem(line: bytes, columns: int, separator: bytes | None) -> str:
+    words = line.split(separator)
+    for index, word in enumerate(words, 1):
+        if not _NUMBER.match(word.strip()):
+            found = shorten(word.decode("latin-1"))
+            return f"column {index}: expected a number, found {found!r}"
+    if len(words) != columns:
+        return f"expected {columns} columns, found {len(words)}"
+    return ""
+
+
+def is_number(word: bytes) -> bool:
+    """Whether ``word`` is one decimal number, infinity or NaN."""
+    return _NUMBER.match(word) is not None
+
+
+def lines_of(head: bytes) -> Iterator[bytes]:
+    """Stripped, non-blank lines."""
+    for line in normalise_newlines(head).split(b"\n"):
+        if stripped := line.strip():
+            yield stripped
