@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from foundry_edge.data.samples import load_samples
+from foundry_edge_runtime import read_points
 
 MOST_BYTES = 4 * 2**20
 
@@ -51,8 +54,20 @@ def test_example_scans_are_what_the_script_writes(
     monkeypatch.setattr("sys.argv", arguments)
     make_examples.main()
     for scene in make_examples.SCENES:
-        assert (tmp_path / scene.file).stat().st_size == (repository / "examples" / scene.file).stat().st_size
+        made, kept = (read_points(folder / scene.file) for folder in (tmp_path, repository / "examples"))
+        assert (made.format, made.fields) == (kept.format, kept.fields)
+        np.testing.assert_allclose(made.xyz + made.origin, kept.xyz + kept.origin, atol=2e-3)  # 1 mm steps
 
 
 def test_example_scans_are_small(repository: Path) -> None:
     assert sum(path.stat().st_size for path in (repository / "examples").iterdir()) < 2**20
+
+
+@pytest.mark.parametrize("name", ["chair.pcd", "table_ascii.pcd", "sofa.ply"])
+def test_example_script_names_the_object(repository: Path, name: str) -> None:
+    command = [sys.executable, "-W", "error", str(repository / "examples" / "run_scan.py"), name]
+    result = subprocess.run(command, cwd=repository / "examples", text=True, capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr
+    points, *guesses = result.stdout.splitlines()
+    assert int(points.split()[0]) == len(read_points(repository / "examples" / name))
+    assert guesses
