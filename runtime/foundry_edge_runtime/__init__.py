@@ -1,1 +1,90 @@
-"""TODO."""
+"""The torch-free runtime: read a scan, choose an engine by budget, run it.
+
+    from foundry_edge_runtime import Budget, Session, load_bundle, read_points
+
+    result = Session(load_bundle(), Budget(max_latency_ms=10)).run(read_points("scan.pcd"))
+
+Names are imported when they are first used, so importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from foundry_edge_runtime.budget import Budget
+    from foundry_edge_runtime.bundle import Bundle, load_bundle
+    from foundry_edge_runtime.choice import Choice, choose
+    from foundry_edge_runtime.errors import (
+        BackendError,
+        BundleError,
+        FoundryEdgeError,
+        GateError,
+        InputError,
+        MissingExtraError,
+        ScanError,
+        StorageError,
+    )
+    from foundry_edge_runtime.inspection import inspect
+    from foundry_edge_runtime.pointcloud import PointCloud
+    from foundry_edge_runtime.readers import find_scans, read_points
+    from foundry_edge_runtime.result import Result
+    from foundry_edge_runtime.session import Session
+
+_ERRORS = (
+    "BackendError",
+    "BundleError",
+    "FoundryEdgeError",
+    "GateError",
+    "InputError",
+    "MissingExtraError",
+    "ScanError",
+    "StorageError",
+)
+_HOMES = {
+    "Budget": "budget",
+    "Bundle": "bundle",
+    "Choice": "choice",
+    "PointCloud": "pointcloud",
+    "Result": "result",
+    "Session": "session",
+    "choose": "choice",
+    "find_scans": "readers",
+    "inspect": "inspection",
+    "load_bundle": "bundle",
+    "read_points": "readers",
+    **dict.fromkeys(_ERRORS, "errors"),
+}
+
+__all__ = [
+    "BackendError",
+    "Budget",
+    "Bundle",
+    "BundleError",
+    "Choice",
+    "FoundryEdgeError",
+    "GateError",
+    "InputError",
+    "MissingExtraError",
+    "PointCloud",
+    "Result",
+    "ScanError",
+    "Session",
+    "StorageError",
+    "choose",
+    "find_scans",
+    "inspect",
+    "load_bundle",
+    "read_points",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

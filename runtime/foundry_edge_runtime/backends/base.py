@@ -1,0 +1,99 @@
+"""What a backend is. A new one is this file to read and one file to write (then a line in registry.py)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from foundry_edge_runtime.bundle.load import Graph
+from foundry_edge_runtime.grouping import Preprocessing
+from foundry_edge_runtime.pointcloud import FloatArray
+
+INPUTS = ("groups", "centers")
+OUTPUTS = ("tokens", "global")
+LOGITS = "logits"
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a rung computes for B clouds.
+
+    Attributes:
+        tokens: (B, c, d) float32.
+        pooled: (B, 2d) float32, mean and maximum over the tokens (the graph's output ``global``).
+        logits: (B, labels) float32, None when the rung has no head.
+    """
+
+    tokens: FloatArray
+    pooled: FloatArray
+    logits: FloatArray | None
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What an engine runs on.
+
+    Attributes:
+        backend: the name it is asked for by, e.g. "onnxruntime" or "onnxruntime:cuda".
+        version: of the library behind it.
+        device: e.g. "cpu", "cuda:0".
+        threads: CPU threads it uses, None where that has no meaning.
+    """
+
+    backend: str
+    version: str
+    device: str
+    threads: int | None = None
+
+
+class Engine(Protocol):
+    """A rung made executable: warm, run as often as wanted, close."""
+
+    def warm(self, batch: int = 1) -> None:
+        """Run once on made-up input of this batch size, so that later runs show their true speed."""
+
+    def run(self, groups: FloatArray, centers: FloatArray) -> Outputs:
+        """Compute (B, c, K, 3) groups and (B, c, 3) centres.
+
+        Raises:
+            BackendError: the engine failed.
+        """
+
+    def close(self) -> None:
+        """Free what it holds; it cannot run afterwards."""
+
+    def describe(self) -> EngineInfo:
+        """Backend, version and device that are really in use."""
+
+
+@dataclass(frozen=True)
+class BackendStatus:
+    """Whether a backend can be used here, and the reason when it cannot."""
+
+    name: str
+    available: bool
+    version: str = ""
+    reason: str = ""
+
+
+class Backend(Protocol):
+    """Turns graphs into engines."""
+
+    @property
+    def name(self) -> str:
+        """The name it is asked for by."""
+
+    def status(self) -> BackendStatus:
+        """Whether it works here; never raises."""
+
+    def load(self, graph: Graph, spec: Preprocessing) -> Engine:
+        """Make a checked graph executable.
+
+        Args:
+            graph: from `Bundle.graph`, so hash and external data were checked.
+            spec: gives c and K, the static part of the input shapes.
+
+        Raises:
+            BackendError: the backend is absent or broken, or would silently run somewhere else.
+            BundleError: the graph does not fulfil the contract of inputs and outputs.
+        """

@@ -1,0 +1,138 @@
+"""ONNX Runtime, one backend for each of its execution providers; a missing provider is an error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from foundry_edge_runtime.backends.base import INPUTS, LOGITS, OUTPUTS, BackendStatus, EngineInfo, Outputs
+from foundry_edge_runtime.bundle.load import Graph
+from foundry_edge_runtime.device import usable_cpus
+from foundry_edge_runtime.errors import BackendError, BundleError
+from foundry_edge_runtime.grouping import Preprocessing
+from foundry_edge_runtime.pointcloud import FloatArray
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "tensorrt-rtx": "NvTensorRTRTXExecutionProvider",
+}
+_QUIET = 4  # only fatal messages: what goes wrong is raised, and said once
+_FOLDER = "session.model_external_initializers_file_folder_path"
+
+
+class OnnxRuntimeBackend:
+    """Loads graphs with ONNX Runtime.
+
+    Args:
+        provider: a key of `PROVIDERS`.
+        threads: CPU threads; None takes the CPUs this process may use.
+    """
+
+    def __init__(self, provider: str = "cpu", threads: int | None = None) -> None:
+        self._provider = provider
+        self._threads = threads or usable_cpus()
+
+    @property
+    def name(self) -> str:
+        """``onnxruntime``, with ``:provider`` unless that is the CPU."""
+        return "onnxruntime" if self._provider == "cpu" else f"onnxruntime:{self._provider}"
+
+    def status(self) -> BackendStatus:
+        """Whether this build of ONNX Runtime has the provider."""
+        wanted, built = PROVIDERS[self._provider], onnxruntime.get_available_providers()
+        reason = "" if wanted in built else f"this build of onnxruntime has no {wanted}"
+        return BackendStatus(self.name, wanted in built, onnxruntime.__version__, reason)
+
+    def load(self, graph: Graph, spec: Preprocessing) -> OnnxRuntimeEngine:
+        """Make a graph executable; see `Backend.load`."""
+        status = self.status()
+        if not status.available:
+            raise BackendError(
+                status.reason, where=self.name, remedy="install onnxruntime-gpu or choose another --backend"
+            )
+        session = self._session(graph)
+        self._refuse_other_provider(session)
+        _check_contract(session, graph, spec)
+        info = EngineInfo(self.name, status.version, self._provider, self._threads)
+        return OnnxRuntimeEngine(session, info, spec)
+
+    def _session(self, graph: Graph) -> Any:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _QUIET
+        options.intra_op_num_threads = self._threads
+        options.add_session_config_entry("session.load_model_format", "ONNX")
+        options.add_session_config_entry(_FOLDER, str(graph.folder))
+        wanted = PROVIDERS[self._provider]
+        providers = [wanted] if wanted == PROVIDERS["cpu"] else [wanted, PROVIDERS["cpu"]]
+        try:
+            return onnxruntime.InferenceSession(graph.content, options, providers=providers)
+        except Exception as error:
+            raise BackendError(
+                f"cannot load {graph.name}: {_first_line(error)}",
+                where=self.name,
+                remedy="export the bundle again, or choose another rung or --backend",
+            ) from error
+
+    def _refuse_other_provider(self, session: Any) -> None:
+        wanted, actual = PROVIDERS[self._provider], session.get_providers()
+        if actual[0] != wanted:
+            raise BackendError(
+                f"asked for {wanted}, which fell back to {actual[0]}",
+                where=self.name,
+                remedy="repair the GPU libraries, or choose --backend onnxruntime",
+            )
+
+
+class OnnxRuntimeEngine:
+    """One loaded graph."""
+
+    def __init__(self, session: Any, info: EngineInfo, spec: Preprocessing) -> None:
+        self._session: Any | None = session
+        self._info = info
+        self._spec = spec
+        self._has_head = LOGITS in {output.name for output in session.get_outputs()}
+        self._names = [*OUTPUTS, LOGITS] if self._has_head else [*OUTPUTS]
+
+    def warm(self, batch: int = 1) -> None:
+        """Run once on zeros."""
+        c, k = self._spec.groups, self._spec.group_size
+        self.run(np.zeros((batch, c, k, 3), np.float32), np.zeros((batch, c, 3), np.float32))
+
+    def run(self, groups: FloatArray, centers: FloatArray) -> Outputs:
+        """Compute one batch; see `Engine.run`."""
+        if self._session is None:
+            raise BackendError("the engine was closed", where=self._info.backend)
+        try:
+            found = self._session.run(self._names, dict(zip(INPUTS, (groups, centers), strict=True)))
+        except Exception as error:
+            raise BackendError(
+                f"the engine failed: {_first_line(error)}", where=self._info.backend
+            ) from error
+        return Outputs(found[0], found[1], found[2] if self._has_head else None)
+
+    def close(self) -> None:
+        """Drop the session."""
+        self._session = None
+
+    def describe(self) -> EngineInfo:
+        """What is really in use."""
+        return self._info
+
+
+def _check_contract(session: Any, graph: Graph, spec: Preprocessing) -> None:
+    """Inputs, outputs and the static part of their shapes, as the design fixes them."""
+    inputs = {i.name: i.shape[1:] for i in session.get_inputs()}
+    expected = {"groups": [spec.groups, spec.group_size, 3], "centers": [spec.groups, 3]}
+    if inputs != expected:
+        raise BundleError(f"the graph's inputs are {inputs}, expected {expected}", where=graph.name)
+    missing = set(OUTPUTS) - {output.name for output in session.get_outputs()}
+    if missing:
+        raise BundleError(f"the graph lacks the output {min(missing)!r}", where=graph.name)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,79 @@
+"""`foundry-edge bench`: measure every rung here and keep the profile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from foundry_edge_runtime.backends.registry import DEFAULT, available_backend
+from foundry_edge_runtime.bundle.load import Bundle, load_bundle
+from foundry_edge_runtime.profile.isolated import measure_isolated
+from foundry_edge_runtime.profile.measure import THOROUGH, Effort
+from foundry_edge_runtime.profile.model import Profile
+from foundry_edge_runtime.profile.store import load_profile, save_profile
+
+SCHEMA = 1
+Progress = Callable[[int, int, str], None]
+
+
+def _no_progress(_done: int, _of: int, _name: str) -> None:
+    """Show nothing."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What was measured.
+
+    Attributes:
+        bundle: the bundle.
+        profile: every rung, or the reason why it could not be measured.
+        path: where the profile is kept.
+    """
+
+    bundle: Bundle
+    profile: Profile
+    path: Path
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `bench --json` prints."""
+        return {
+            "schema": SCHEMA,
+            "bundle": {"id": self.bundle.manifest.id, "source": self.bundle.source},
+            "profile": str(self.path),
+            **self.profile.model_dump(include={"device", "versions", "engines", "failures"}),
+        }
+
+
+def bench(
+    bundle: str | os.PathLike[str] | None = None,
+    *,
+    backend: Iterable[str] = (DEFAULT,),
+    effort: Effort = THOROUGH,
+    progress: Progress = _no_progress,
+) -> Benchmark:
+    """Measure every rung on the backends, each in a process of its own, and store the profile.
+
+    Args:
+        bundle: a folder; None takes the default one (see `load_bundle`).
+        backend: names of backends.
+        effort: how long to measure each rung.
+        progress: told before each rung: how many are done, of how many, and which comes.
+
+    Raises:
+        BundleError: the bundle cannot be used.
+        BackendError: a backend is not available here.
+        StorageError: the profile cannot be stored.
+    """
+    opened = load_bundle(bundle)
+    names = tuple(backend)
+    for name in names:
+        available_backend(name)
+    profile = load_profile(opened.manifest)
+    tasks = [(rung, name) for name in names for rung in opened.manifest.rungs]
+    for done, (rung, name) in enumerate(tasks):
+        progress(done, len(tasks), f"{rung.name} on {name}")
+        profile = profile.add(measure_isolated(opened, rung, name, effort))
+    return Benchmark(opened, profile, save_profile(profile))

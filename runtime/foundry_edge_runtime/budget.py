@@ -1,0 +1,51 @@
+"""What the user can afford."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from foundry_edge_runtime.errors import InputError
+
+Prefer = Literal["accuracy", "latency", "memory"]
+_PREFERENCES = ("accuracy", "latency", "memory")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits that the engine must keep, and which rungs and backends may be used at all.
+
+    Attributes:
+        max_latency_ms: highest 90th percentile of grouping and engine together, one cloud at a time.
+        min_accuracy: lowest accuracy of the head, in percent.
+        max_memory_mb: highest peak resident memory of the process, in MiB.
+        tokens: only rungs with this many SuperTokens.
+        precision: only rungs of this precision ("fp32", "fp16", "int8").
+        backend: only this backend (`backend_names`).
+        prefer: what to make best among the engines that fit.
+
+    Raises:
+        InputError: a value makes no sense.
+    """
+
+    max_latency_ms: float | None = None
+    min_accuracy: float | None = None
+    max_memory_mb: float | None = None
+    tokens: int | None = None
+    precision: str | None = None
+    backend: str | None = None
+    prefer: Prefer = "accuracy"
+
+    def __post_init__(self) -> None:
+        for flag, value in (("max-latency-ms", self.max_latency_ms), ("max-memory-mb", self.max_memory_mb)):
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise InputError(f"--{flag} must be a number above 0, found {value}")
+        accuracy = self.min_accuracy
+        if accuracy is not None and not (accuracy == 0 or 1 < accuracy <= 100):
+            raise InputError(
+                f"--min-accuracy must be a percentage above 1 and up to 100, found {accuracy}",
+                remedy="write 90 for 90 %",
+            )
+        if self.prefer not in _PREFERENCES:
+            raise InputError(f"--prefer must be one of {', '.join(_PREFERENCES)}; found {self.prefer!r}")

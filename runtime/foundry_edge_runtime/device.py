@@ -1,0 +1,68 @@
+"""What this machine is, as far as latency depends on it."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from pathlib import Path
+
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+_NVIDIA = Path("/proc/driver/nvidia/gpus")
+_BOARD = Path("/proc/device-tree/model")
+_STATUS = Path("/proc/self/status")
+
+
+def usable_cpus() -> int:
+    """CPUs this process may use: the affinity mask, and the container's quota when there is one."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota, _, period = _read(_CGROUP_LIMIT).partition(" ")
+    if quota.isdigit() and period.strip().isdigit():
+        allowed = min(allowed, math.ceil(int(quota) / int(period)))
+    return max(allowed, 1)
+
+
+def cpu_model() -> str:
+    """The CPU's name, "unknown" when the system does not tell."""
+    lines = (line.partition(":") for line in _read(Path("/proc/cpuinfo")).splitlines())
+    names = {key.strip().lower(): value.strip() for key, _, value in lines}
+    return names.get("model name") or names.get("hardware") or platform.processor() or "unknown"
+
+
+def gpus() -> list[str]:
+    """NVIDIA GPUs that the driver shows; empty without a driver. Nothing is loaded or started."""
+    found = sorted(_NVIDIA.glob("*/information")) if _NVIDIA.is_dir() else []
+    lines = [line for path in found for line in _read(path).splitlines()]
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
+    return models or ([board()] if "NVIDIA" in board() else [])
+
+
+def board() -> str:
+    """The board's name on embedded Linux, "" elsewhere."""
+    return _read(_BOARD).rstrip("\0\n")
+
+
+def device() -> dict[str, str]:
+    """What identifies this device in a profile."""
+    return {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cpu": cpu_model(),
+        "cpus": str(usable_cpus()),
+        "gpus": ", ".join(gpus()),
+        "board": board(),
+    }
+
+
+def resident_mb(peak: bool = False) -> float | None:
+    """Resident memory of this process in MiB, or its peak; None where the system does not tell."""
+    field = "VmHWM:" if peak else "VmRSS:"
+    values = [line.split()[1] for line in _read(_STATUS).splitlines() if line.startswith(field)]
+    return int(values[0]) / 1024 if values else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""  # not every system has it; callers have their own answer for that

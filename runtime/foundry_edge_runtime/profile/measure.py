@@ -1,0 +1,104 @@
+"""Measuring one engine: load, warm up, then time grouping and engine apart on the same cloud."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from foundry_edge_runtime.backends.base import Backend, Engine
+from foundry_edge_runtime.bundle.load import Bundle
+from foundry_edge_runtime.bundle.manifest import Rung
+from foundry_edge_runtime.grouping import Preprocessing, group_points
+from foundry_edge_runtime.pointcloud import FloatArray
+from foundry_edge_runtime.profile.model import EngineProfile, Quantiles
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure one engine.
+
+    Attributes:
+        warm_runs, warm_seconds: warm-up; both are reached before anything is timed.
+        runs: at least this many timed runs.
+        seconds: at least this long, unless ``most`` runs are done.
+        most: at most this many timed runs.
+    """
+
+    warm_runs: int
+    warm_seconds: float
+    runs: int
+    seconds: float
+    most: int
+
+
+QUICK = Effort(warm_runs=1, warm_seconds=0.0, runs=5, seconds=0.02, most=20)
+THOROUGH = Effort(warm_runs=5, warm_seconds=0.2, runs=50, seconds=1.0, most=1000)
+
+
+def benchmark_cloud(spec: Preprocessing) -> FloatArray:
+    """The cloud all engines are measured on: 4 N points on an ellipsoid, the same every time.
+
+    Returns:
+        (4 N, 3) float32.
+    """
+    points = np.random.default_rng(0).normal(size=(4 * spec.points, 3))
+    points *= np.array((1.0, 0.7, 0.4)) / np.linalg.norm(points, axis=1, keepdims=True)
+    return points.astype(np.float32)
+
+
+def measure(bundle: Bundle, rung: Rung, backend: Backend, effort: Effort) -> EngineProfile:
+    """Load a rung on a backend and measure it at batch 1.
+
+    Raises:
+        BackendError: it cannot be loaded or run.
+        BundleError: its files are not what the manifest says.
+    """
+    start = time.perf_counter()
+    engine = backend.load(bundle.graph(rung), bundle.manifest.preprocessing)
+    load_ms = (time.perf_counter() - start) * 1e3
+    try:
+        group_ms, engine_ms = time_engine(engine, bundle.manifest.preprocessing, effort)
+    finally:
+        engine.close()
+    return EngineProfile(
+        tokens=rung.tokens,
+        precision=rung.precision,
+        backend=backend.name,
+        graph_sha256=rung.graph.sha256,
+        weights_sha256=rung.weights.sha256,
+        group_ms=Quantiles.of(group_ms),
+        engine_ms=Quantiles.of(engine_ms),
+        total_ms=Quantiles.of([a + b for a, b in zip(group_ms, engine_ms, strict=True)]),
+        load_ms=load_ms,
+        runs=len(engine_ms),
+    )
+
+
+def time_engine(engine: Engine, spec: Preprocessing, effort: Effort) -> tuple[list[float], list[float]]:
+    """Time single clouds.
+
+    Returns:
+        Grouping and engine times in ms, one pair for each run.
+    """
+    cloud = benchmark_cloud(spec)
+    begin = time.perf_counter()
+    warm = 0
+    while warm < effort.warm_runs or time.perf_counter() - begin < effort.warm_seconds:
+        engine.warm()
+        group_points(cloud, spec)
+        warm += 1
+    group_ms: list[float] = []
+    engine_ms: list[float] = []
+    begin = time.perf_counter()
+    while len(engine_ms) < effort.runs or (
+        time.perf_counter() - begin < effort.seconds and len(engine_ms) < effort.most
+    ):
+        started = time.perf_counter()
+        grouped = group_points(cloud, spec)
+        between = time.perf_counter()
+        engine.run(grouped.groups[None], grouped.centers[None])
+        group_ms.append((between - started) * 1e3)
+        engine_ms.append((time.perf_counter() - between) * 1e3)
+    return group_ms, engine_ms

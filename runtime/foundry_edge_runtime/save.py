@@ -1,0 +1,48 @@
+"""`--save`: what was computed for a scan, in one npz file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foundry_edge_runtime.files import replacing
+from foundry_edge_runtime.result import Result
+
+
+def feature_file(source: str, folder: Path, root: Path | None = None) -> Path:
+    """Where the features of a scan go.
+
+    Args:
+        source: the scan's name, "-" for standard input.
+        folder: what `--save` names.
+        root: the folder the scan was found in; its subfolders are kept. Without it a scan of a list
+            gets a hash of its path, so that equal names in different folders do not meet.
+    """
+    if root is not None:
+        return folder / f"{os.path.relpath(source, root)}.npz"
+    digest = hashlib.sha256(os.fsencode(os.path.abspath(source))).hexdigest()[:8]  # noqa: PTH100 - no link followed
+    return folder / f"{Path(source).name.strip('-') or 'stdin'}-{digest}.npz"
+
+
+def save_features(result: Result, path: Path) -> Result:
+    """Write ``tokens`` (c, d), ``centers`` (c, 3), ``global`` (2d,) and, with a head, ``logits`` atomically.
+
+    All are float32; centres are in normalised coordinates.
+
+    Returns:
+        The result, with ``saved`` set.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written; an older file is left as it was.
+    """
+    arrays: dict[str, Any] = {"tokens": result.tokens, "centers": result.centers, "global": result.pooled}
+    if result.logits is not None:
+        arrays["logits"] = result.logits
+    with replacing(path) as partial, partial.open("wb") as stream:
+        np.savez(stream, **arrays)
+    return replace(result, saved=path)
