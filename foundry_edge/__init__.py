@@ -14,12 +14,19 @@ from foundry_edge_runtime.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from foundry_edge.data.samples import load_samples
+    from foundry_edge.models.load import load_student, load_teacher
+    from foundry_edge.training.distill import distill
+    from foundry_edge.training.pretrain import pretrain
 
-__all__ = ["load_samples"]
+__all__ = ["distill", "load_samples", "load_student", "load_teacher", "pretrain"]
 
 # name -> (module, extra it needs; empty for none)
 _PUBLIC = {
+    "distill": ("foundry_edge.training.distill", "train"),
     "load_samples": ("foundry_edge.data.samples", ""),
+    "load_student": ("foundry_edge.models.load", "train"),
+    "load_teacher": ("foundry_edge.models.load", "train"),
+    "pretrain": ("foundry_edge.training.pretrain", "train"),
 }
 
 
