@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -28,3 +30,31 @@ def stderr() -> Console:
     from rich.console import Console
 
     return Console(stderr=True)
+
+
+def notice(text: str) -> None:
+    """One line for people on stderr."""
+    typer.echo(f"foundry-edge: {text}", err=True)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar on stderr, gone when the block ends; nothing where stderr is no terminal.
+
+    Args:
+        what: the word before the bar.
+
+    Yields:
+        A function to call with how many are done, of how many, and the name of the next.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = stderr()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+
+        def advance(done: int, of: int, name: str) -> None:
+            bar.update(task, completed=done, total=of, description=f"{what} {name}")
+
+        yield advance

@@ -57,7 +57,7 @@ def scans_of(scan: str | os.PathLike[str]) -> Scans:
 
 
 def run(
-    scan: str | os.PathLike[str],
+    scan: str | os.PathLike[str] | Scans,
     *,
     bundle: str | os.PathLike[str] | None = None,
     max_latency_ms: float | None = None,
@@ -75,7 +75,7 @@ def run(
     """Run one scan, the scans of a folder, or those named on standard input ("-").
 
     Args:
-        scan: file, folder or "-" (see `scans_of`).
+        scan: file, folder or "-", or what `scans_of` made of it.
         bundle: a folder; None takes the default one (see `load_bundle`).
         max_latency_ms, min_accuracy, max_memory_mb, tokens, precision, backend: see `Budget`.
         strict: a budget that cannot be met is an error.
@@ -93,7 +93,7 @@ def run(
         EnvironmentFault: no engine can be loaded, or the features cannot be saved.
     """
     budget = Budget(max_latency_ms, min_accuracy, max_memory_mb, tokens, precision, backend)
-    scans = scans_of(scan)
+    scans = scan if isinstance(scan, Scans) else scans_of(scan)
     _refuse_missing(scans)
     session = Session(load_bundle(bundle), budget, notify=notify)
     if strict and not session.choice.met:
@@ -133,7 +133,7 @@ def _refuse_missing(scans: Scans) -> None:
 
 
 def _is_list_of_paths() -> bool:
-    line, end, _ = cast(io.BufferedReader, sys.stdin.buffer).peek(_PEEK).partition(b"\n")
+    line, end, _ = cast("io.BufferedReader", sys.stdin.buffer).peek(_PEEK).partition(b"\n")
     return bool(end) and b"\0" not in line and Path(os.fsdecode(line.rstrip(b"\r"))).is_file()
 
 

@@ -1,0 +1,56 @@
+"""`foundry-edge bench [BUNDLE]`: measure every engine on this device and keep the profile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from foundry_edge.cli import options
+
+if TYPE_CHECKING:
+    from foundry_edge_runtime.bench import Benchmark
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("bench")(bench)
+
+
+def bench(
+    bundle: options.BundleArgument = None,
+    backend: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--backend", metavar="B", help="Backend to measure; repeat for several [default: onnxruntime]."
+        ),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Measure every engine here (latency of grouping and engine, peak memory) and keep the profile."""
+    from foundry_edge.cli.output import print_json, progress
+    from foundry_edge_runtime.bench import bench as measure_all
+
+    with progress("measuring") as advance:
+        result = measure_all(bundle, backend=backend or ("onnxruntime",), progress=advance)
+    if json:
+        print_json(result.as_json())
+    else:
+        _show(result)
+    if result.profile.failures:
+        raise typer.Exit(1)
+
+
+def _show(result: Benchmark) -> None:
+    from foundry_edge.cli.ladder import BENCH, ladder_table
+    from foundry_edge.cli.output import stdout
+    from foundry_edge_runtime.errors import printable
+
+    console, manifest = stdout(), result.bundle.manifest
+    where = ", ".join(text for text in (result.profile.device["cpu"], result.profile.device["gpus"]) if text)
+    title = f"{manifest.id} on {where}, {result.profile.device['cpus']} CPUs; one cloud at a time"
+    console.print(ladder_table(manifest, result.profile, BENCH, title=printable(title)))
+    console.print(f"profile kept in {printable(result.path)}", style="dim", soft_wrap=True, markup=False)
+    for failure in result.profile.failures:
+        reason = f"{failure.tokens} tokens {failure.precision} on {failure.backend}: {failure.reason}"
+        console.print(f"failed {printable(reason)}", style="red", soft_wrap=True, markup=False)

@@ -1,0 +1,76 @@
+"""`foundry-edge bundle show|verify PATH`: what a bundle holds, and whether it is intact."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from foundry_edge.cli import options
+
+if TYPE_CHECKING:
+    from foundry_edge_runtime.bundle import Bundle
+
+_app = typer.Typer(help="Show or verify a bundle.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(_app, name="bundle")
+
+
+@_app.command("show")
+def show(path: options.BundleArgument = None, json: options.Json = False) -> None:
+    """The ladder: size, work, parity, fidelity, accuracy, calibration, and latency measured here."""
+    from foundry_edge.cli.ladder import SHOW, ladder_table
+    from foundry_edge.cli.output import print_json, stdout
+    from foundry_edge_runtime.bundle import load_bundle
+    from foundry_edge_runtime.errors import printable
+    from foundry_edge_runtime.profile import load_profile
+
+    bundle = load_bundle(path)
+    if json:
+        print_json(_described(bundle))
+        return
+    manifest, profile = bundle.manifest, load_profile(bundle.manifest)
+    columns = SHOW + (("p50 ms", "p90 ms") if profile.engines else ())
+    console, spec = stdout(), manifest.preprocessing
+    console.print(
+        ladder_table(manifest, profile, columns, title=printable(f"{manifest.id} ({bundle.folder})"))
+    )
+    total = sum(ref.bytes for ref in manifest.files()) / 2**20
+    console.print(
+        f"{len(manifest.rungs)} engines, {total:.1f} MiB, made {printable(manifest.created)}; "
+        f"input: {spec.points} points in {spec.groups} groups of {spec.group_size}; "
+        f"{len(manifest.labels)} classes",
+        style="dim",
+        markup=False,
+    )
+
+
+@_app.command("verify")
+def verify(path: options.BundleArgument = None, json: options.Json = False) -> None:
+    """Check the manifest, every file's size and SHA-256, and that nothing leads outside the folder."""
+    from foundry_edge.cli.output import print_json
+    from foundry_edge_runtime.bundle import load_bundle
+    from foundry_edge_runtime.errors import printable
+
+    bundle = load_bundle(path)
+    files = bundle.verify()
+    if json:
+        print_json({**_head(bundle), "verified": [ref.name for ref in files]})
+    else:
+        typer.echo(printable(f"{bundle.folder}: {len(files)} files verified, bundle {bundle.manifest.id}"))
+
+
+def _head(bundle: Bundle) -> dict[str, Any]:
+    return {"schema": 1, "bundle": {"id": bundle.manifest.id, "source": bundle.source}}
+
+
+def _described(bundle: Bundle) -> dict[str, Any]:
+    from foundry_edge_runtime.profile import load_profile
+
+    manifest = bundle.manifest
+    profile = load_profile(manifest)
+    measured = [engine.model_dump() for rung in manifest.rungs for engine in profile.measured(rung)]
+    return {**_head(bundle), "manifest": manifest.model_dump(), "measured": measured}

@@ -1,0 +1,102 @@
+"""The table of engines that `run`, `bench` and `bundle show` print."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from foundry_edge_runtime.bundle import Manifest, Rung
+    from foundry_edge_runtime.choice import Choice
+    from foundry_edge_runtime.profile import EngineProfile, Profile
+
+    Cell = Callable[[Rung, EngineProfile | None], str]
+
+_NONE = "-"
+_UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def size(count: float) -> str:
+    """Bytes for people."""
+    return f"{count / 2**20:.1f} MiB" if count >= 2**19 else f"{count / 2**10:.0f} KiB"
+
+
+def _macs(rung: Rung, _: EngineProfile | None) -> str:
+    total = sum(rung.macs.values())
+    return next((f"{total / unit:.3g} {name}" for unit, name in _UNITS if total >= unit), str(total))
+
+
+def _parity(rung: Rung, _: EngineProfile | None) -> str:
+    """Largest difference to torch for FP32, mean cosine to the FP32 rung for the others."""
+    if rung.precision == "fp32":
+        return f"{rung.parity.max_abs:.0e}"
+    return f"{rung.parity.cosine_mean:.4f}"
+
+
+def _calibration(rung: Rung, _: EngineProfile | None) -> str:
+    return _NONE if rung.calibration is None else f"{rung.calibration.method}, {rung.calibration.samples}"
+
+
+_CELLS: dict[str, Cell] = {
+    "size": lambda rung, _: size(rung.bytes),
+    "MACs": _macs,
+    "parity": _parity,
+    "fidelity": lambda rung, _: f"{rung.fidelity.cosine_mean:.4f}",
+    "accuracy": lambda rung, _: _NONE if rung.accuracy is None else f"{rung.accuracy.value:.1f} %",
+    "calibration": _calibration,
+    "grouping": lambda _, seen: _NONE if seen is None else f"{seen.group_ms.p50:.2f}",
+    "engine": lambda _, seen: _NONE if seen is None else f"{seen.engine_ms.p50:.2f}",
+    "p50 ms": lambda _, seen: _NONE if seen is None else f"{seen.total_ms.p50:.2f}",
+    "p90 ms": lambda _, seen: _NONE if seen is None else f"{seen.total_ms.p90:.2f}",
+    "p99 ms": lambda _, seen: _NONE if seen is None else f"{seen.total_ms.p99:.2f}",
+    "memory": lambda _, seen: (
+        _NONE if seen is None or seen.memory_mb is None else f"{seen.memory_mb:.0f} MiB"
+    ),
+}
+SHOW = ("size", "MACs", "parity", "fidelity", "accuracy", "calibration")
+BENCH = ("accuracy", "grouping", "engine", "p50 ms", "p90 ms", "p99 ms", "memory")
+RUN = ("accuracy", "fidelity", "p50 ms", "p90 ms", "size")
+
+
+def ladder_table(
+    manifest: Manifest,
+    profile: Profile,
+    columns: tuple[str, ...],
+    *,
+    title: str,
+    chosen: Choice | None = None,
+) -> Table:
+    """One row for each engine: every rung, and each backend it was measured on.
+
+    Args:
+        manifest: rungs.
+        profile: what was measured here.
+        columns: keys of the cells to show.
+        title: above the table.
+        chosen: its row is marked.
+    """
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column("")
+    table.add_column("tokens", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right")
+    for rung, seen in _rows(manifest, profile):
+        here = chosen is not None and chosen.rung == rung and (seen is None or seen.backend == chosen.backend)
+        cells = [_CELLS[column](rung, seen) for column in columns]
+        table.add_row(">" if here else "", _name(rung, seen), *cells, style="bold green" if here else None)
+    return table
+
+
+def _rows(manifest: Manifest, profile: Profile) -> list[tuple[Rung, EngineProfile | None]]:
+    rungs = sorted(manifest.rungs, key=lambda rung: (rung.precision, -rung.tokens))
+    return [(rung, seen) for rung in rungs for seen in profile.measured(rung) or (None,)]
+
+
+def _name(rung: Rung, seen: EngineProfile | None) -> str:
+    forced = " (gate failed)" if rung.forced else ""
+    backend = "" if seen is None or seen.backend == "onnxruntime" else f" on {seen.backend}"
+    return f"{rung.tokens:>2} {rung.precision}{backend}{forced}"

@@ -1,0 +1,175 @@
+"""What `run` shows to people: one scan on half a screen, many scans a line each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from foundry_edge.cli.ladder import RUN, ladder_table
+from foundry_edge.cli.output import notice, stdout
+from foundry_edge_runtime.errors import printable
+from foundry_edge_runtime.inspection import Failure
+from foundry_edge_runtime.profile import load_profile
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+    from foundry_edge_runtime.result import Prediction, Result
+
+_BAR = 24
+_EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
+
+
+class Report:
+    """Prints results as they come.
+
+    Args:
+        many: one line for each scan, and a summary.
+    """
+
+    def __init__(self, many: bool) -> None:
+        self._many = many
+        self._console = stdout()
+        self._done: list[float] = []
+        self._failed = 0
+
+    def show(self, result: Result | Failure) -> None:
+        """Print one result."""
+        if isinstance(result, Failure):
+            self._failed += 1
+            self._console.print(_failure_line(result), soft_wrap=True)
+            return
+        self._done.append(result.latency.total)
+        if self._many:
+            self._console.print(_line(result), soft_wrap=True)
+        else:
+            self._single(result)
+
+    def close(self) -> None:
+        """Print the summary of many scans, on stderr."""
+        if self._many:
+            middle = (
+                f", {sorted(self._done)[len(self._done) // 2]:.1f} ms each (median)" if self._done else ""
+            )
+            notice(f"{len(self._done)} scans done{middle}, {self._failed} failed")
+
+    def _single(self, result: Result) -> None:
+        console, ascii_only = self._console, self._console.options.ascii_only
+        manifest = result.bundle.manifest
+        profile = load_profile(manifest)
+        console.print(_heading(result), soft_wrap=True)
+        console.print()
+        if result.top is not None:
+            console.print(_classes(result.top, result.confident, ascii_only))
+            console.print()
+        console.print(_facts(result))
+        console.print()
+        console.print(
+            ladder_table(manifest, profile, RUN, title="Engines of this bundle", chosen=result.choice)
+        )
+        if not profile.complete(manifest):
+            console.print("`foundry-edge bench` measures every engine on this device", style="dim")
+
+
+def _heading(result: Result) -> Text:
+    from rich.text import Text
+
+    cloud = result.cloud
+    extent = " x ".join(
+        f"{high - low:.3g}" for low, high in zip(cloud.bounds.min, cloud.bounds.max, strict=True)
+    )
+    dropped = ", ".join(f"{count} {why.replace('_', ' ')}" for why, count in cloud.dropped.items() if count)
+    about = f"  {cloud.format}, {len(cloud)} points, {extent}" + (f"; dropped: {dropped}" if dropped else "")
+    return Text.assemble((printable(cloud.source), "bold"), (about, "dim"))
+
+
+def _classes(top: tuple[Prediction, ...], confident: bool, ascii_only: bool) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for rank, one in enumerate(top):
+        style = ("bold green" if confident else "bold yellow") if rank == 0 else ""
+        bar = _bar(one.score, ascii_only)
+        table.add_row(
+            "  ",
+            Text(printable(one.label), style=style),
+            f"{100 * one.score:.1f} %",
+            Text(bar, style=style or "dim"),
+        )
+    table.columns[2].justify = "right"
+    return table
+
+
+def _bar(score: float, ascii_only: bool) -> str:
+    whole, eighths = divmod(round(score * _BAR * 8), 8)
+    if ascii_only:
+        return "#" * (whole + (eighths >= 4))
+    return "█" * whole + _EIGHTHS[eighths]
+
+
+def _facts(result: Result) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    rows = _fact_rows(result)
+    for name, value in rows:
+        style = {"warning": "yellow", "budget": "yellow"}.get(name, "")
+        table.add_row(name, Text(printable(value), style=style))
+    return table
+
+
+def _fact_rows(result: Result) -> list[tuple[str, str]]:
+    rung, latency = result.choice.rung, result.latency
+    c, d = result.tokens.shape
+    split = f"read {latency.read:.1f} + grouping {latency.group:.1f} + engine {latency.engine:.1f}"
+    rows = [
+        (
+            "engine",
+            f"{rung.tokens} tokens, {rung.precision}, {result.choice.backend}: {result.choice.reason}",
+        ),
+        ("latency", f"{latency.total:.1f} ms: {split}"),
+        ("features", f"{c} tokens x {d}, global {len(result.pooled)}; {_kept(result)}"),
+        ("bundle", f"{result.bundle.manifest.id} ({_origin(result)})"),
+    ]
+    if not result.choice.met:
+        rows.insert(1, ("budget", "not met"))
+    return rows + [("warning", line) for line in result.warnings]
+
+
+def _kept(result: Result) -> str:
+    return "kept with --save DIR" if result.saved is None else f"saved to {result.saved}"
+
+
+def _origin(result: Result) -> str:
+    bundle = result.bundle
+    named = {
+        "embedded": "embedded in the package",
+        "environment": f"{bundle.folder}, from $FOUNDRY_EDGE_BUNDLE",
+    }
+    return named.get(bundle.source, str(bundle.folder))
+
+
+def _line(result: Result) -> Text:
+    from rich.text import Text
+
+    if result.top is None:
+        label, style = f"{result.tokens.shape[0]} tokens", ""
+    else:
+        label = f"{printable(result.top[0].label)} {result.top[0].score:.2f}"
+        style = "green" if result.confident else "yellow"
+        label += "" if result.confident else " (not confident)"
+    return Text.assemble(
+        (f"{label:<28}", style),
+        f" {result.latency.total:8.1f} ms  ",
+        (printable(result.cloud.source), "bold"),
+    )
+
+
+def _failure_line(failure: Failure) -> Text:
+    from rich.text import Text
+
+    return Text.assemble(("failed ", "red"), str(failure.error))

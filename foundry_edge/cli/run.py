@@ -1,0 +1,74 @@
+"""`foundry-edge run SCAN|FOLDER|-`: the class and the features of a scan, within a budget."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from foundry_edge.cli import options
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("run")(run)
+
+
+def run(
+    scan: Annotated[
+        str,
+        typer.Argument(
+            metavar="SCAN|FOLDER|-",
+            help="A scan, a folder of scans, or '-': a scan or a list of paths on standard input.",
+        ),
+    ],
+    bundle: options.Bundle = None,
+    max_latency_ms: options.MaxLatency = None,
+    min_accuracy: options.MinAccuracy = None,
+    max_memory_mb: options.MaxMemory = None,
+    tokens: options.Tokens = None,
+    precision: options.Precision = None,
+    backend: options.Backend = None,
+    strict: options.Strict = False,
+    save: Annotated[
+        str | None,
+        typer.Option("--save", metavar="DIR", help="Write the features of each scan (npz) to DIR."),
+    ] = None,
+    salvage: options.Salvage = False,
+    columns: options.Columns = None,
+    json: options.Json = False,
+) -> None:
+    """Compute the class and the features of scans, on the best engine that the budget allows."""
+    from foundry_edge.cli.output import notice, print_json
+    from foundry_edge.cli.report import Report
+    from foundry_edge_runtime.inspection import Failure
+    from foundry_edge_runtime.run import run as run_scans
+    from foundry_edge_runtime.run import scans_of
+
+    scans = scans_of(scan)
+    results = run_scans(
+        scans,
+        bundle=bundle,
+        max_latency_ms=max_latency_ms,
+        min_accuracy=min_accuracy,
+        max_memory_mb=max_memory_mb,
+        tokens=tokens,
+        precision=precision,
+        backend=backend,
+        strict=strict,
+        save=save,
+        salvage=salvage,
+        columns=columns,
+        notify=notice,
+    )
+    report = Report(many=scans.many)
+    failed = 0
+    for result in results:
+        failed += isinstance(result, Failure)
+        if json:
+            print_json(result.as_json())
+        else:
+            report.show(result)
+    report.close()
+    if failed:
+        raise typer.Exit(1)
