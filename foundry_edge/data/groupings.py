@@ -57,7 +57,9 @@ def group_shapes(shapes: FloatArray, spec: Preprocessing, variants: int, seed: i
     return GroupedShapes(torch.from_numpy(groups), torch.from_numpy(centers))
 
 
-def cached_groupings(shapes: FloatArray, spec: Preprocessing, variants: int, seed: int, cache: Path) -> GroupedShapes:
+def cached_groupings(
+    shapes: FloatArray, spec: Preprocessing, variants: int, seed: int, cache: Path
+) -> GroupedShapes:
     """`group_shapes`, kept in ``cache`` under a key of the points and all parameters."""
     digest = hashlib.sha256(np.ascontiguousarray(shapes).tobytes())
     digest.update(f"{spec.model_dump_json()} {variants} {seed}".encode())

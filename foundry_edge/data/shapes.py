@@ -64,7 +64,9 @@ def load_npz(path: str | Path) -> ShapeSet:
         with np.load(path, allow_pickle=False) as data:
             return _shape_set(path.stem, dict(data))
     except FileNotFoundError:
-        raise DataError("no such data set", where=path, remedy="give an .npz file or a folder of them") from None
+        raise DataError(
+            "no such data set", where=path, remedy="give an .npz file or a folder of them"
+        ) from None
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         reason = f"not a data set of this form ({error})"
         raise DataError(reason, where=path, remedy="see docs/data.md for the arrays it must hold") from error
@@ -79,7 +81,7 @@ def _shape_set(name: str, data: dict[str, npt.NDArray[np.generic]]) -> ShapeSet:
     ids = data["id"] if "id" in data else np.arange(count)
     return ShapeSet(
         name=name,
-        xyz=_z_up(points.astype(np.float32) / 32767, up),
+        xyz=_z_up(points.astype(np.float32) / np.float32(32767), up),
         label=np.asarray(data.get("label", np.full(count, -1)), dtype=np.int64),
         classes=tuple(str(c) for c in data["classes"]) if "classes" in data else (),
         split=np.asarray(data.get("split", np.zeros(count)), dtype=np.uint8),
@@ -87,7 +89,7 @@ def _shape_set(name: str, data: dict[str, npt.NDArray[np.generic]]) -> ShapeSet:
     )
 
 
-def _z_up(xyz: FloatArray, up: str) -> FloatArray:
+def _z_up(xyz: npt.NDArray[np.float32], up: str) -> FloatArray:
     return np.stack([xyz[..., 0], -xyz[..., 2], xyz[..., 1]], axis=-1) if up == "y" else xyz
 
 

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from foundry_edge_runtime.grouping import Preprocessing
 
+Query = Literal["learned", "anchored"]
+
 
 class TeacherConfig(BaseModel):
     """A point-cloud transformer in the Point-JEPA / Point-MAE family."""
@@ -44,7 +46,7 @@ class StudentConfig(BaseModel):
     teacher: TeacherConfig = VIT_TI
     teacher_sha256: str = ""
     tokens: tuple[int, ...] = Field((1, 2, 4, 8, 16), min_length=1, description="budgets: SuperTokens s")
-    query: Literal["learned", "anchored"] = Field("anchored", description="how DSO's queries are formed")
+    query: Query = Field("anchored", description="how DSO's queries are formed")
 
     @model_validator(mode="after")
     def _tokens_fit(self) -> StudentConfig:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, normalize
+
+from foundry_edge.models.config import Query
 
 COSINE_SCALE = 20.0
 
@@ -21,7 +21,7 @@ class SupertokenAssignment(nn.Module):
     and any prefix of SuperTokens is a valid smaller budget.
     """
 
-    def __init__(self, width: int, most: int, query: Literal["learned", "anchored"]) -> None:
+    def __init__(self, width: int, most: int, query: Query) -> None:
         super().__init__()
         self.query_kind = query
         self.supertokens = nn.Parameter(torch.zeros(most, width))
@@ -37,7 +37,8 @@ class SupertokenAssignment(nn.Module):
         width = tokens.shape[-1]
         seeds = self.supertokens[:count]
         if self.query_kind == "learned":
-            return self.key(tokens) @ self.query(seeds).T / width**0.5
+            dots: Tensor = self.key(tokens) @ self.query(seeds).T
+            return dots / width**0.5
         content = layer_norm(tokens, (width,)) + layer_norm(positions, (width,))
         queries = normalize(self.query(seeds + content[:, :count]), dim=-1, eps=1e-6)
         keys = normalize(self.key(content), dim=-1, eps=1e-6)
@@ -66,7 +67,9 @@ class SupertokenAssignment(nn.Module):
 
 def assign(logits: Tensor, temperature: float | None) -> Tensor:
     """One-hot assignment (B, c, s) of logits (B, c, s), FP32; soft gradients when a temperature is given."""
-    hard = (logits.argmax(dim=-1, keepdim=True) == torch.arange(logits.shape[-1], device=logits.device)).float()
+    hard = (
+        logits.argmax(dim=-1, keepdim=True) == torch.arange(logits.shape[-1], device=logits.device)
+    ).float()
     if temperature is None:
         return hard
     uniform = torch.rand(logits.shape, device=logits.device).clamp_(1e-9, 1 - 1e-7)

@@ -23,9 +23,13 @@ def model_folder(name: str | Path) -> Path:
     text = str(name)
     folder = ASSETS / text.removeprefix(EMBEDDED) if text.startswith(EMBEDDED) else Path(name)
     if text.startswith(EMBEDDED) and text not in ("embedded:teacher", "embedded:student"):
-        raise CheckpointError("no such embedded model", where=text, remedy="use embedded:teacher or embedded:student")
+        raise CheckpointError(
+            "no such embedded model", where=text, remedy="use embedded:teacher or embedded:student"
+        )
     if not folder.is_dir():
-        raise CheckpointError("no such model folder", where=text, remedy="give a folder, embedded:teacher or embedded:student")
+        raise CheckpointError(
+            "no such model folder", where=text, remedy="give a folder, embedded:teacher or embedded:student"
+        )
     return folder
 
 

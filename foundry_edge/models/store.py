@@ -58,10 +58,14 @@ def load_weights(folder: Path, module: nn.Module) -> None:
         state: dict[str, Tensor] = load_file(path)
         module.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     except FileNotFoundError:
-        raise CheckpointError("the weights are missing", where=path, remedy="export or train them again") from None
+        raise CheckpointError(
+            "the weights are missing", where=path, remedy="export or train them again"
+        ) from None
     except (SafetensorError, RuntimeError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"damaged or of another architecture ({reason})", where=path, remedy="train again") from error
+        raise CheckpointError(
+            f"damaged or of another architecture ({reason})", where=path, remedy="train again"
+        ) from error
 
 
 def weights_sha256(folder: Path) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +14,7 @@ from foundry_edge.models.heads import ClassificationHead, pool
 from foundry_edge.models.position import PositionalEncoding
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.models.tokenizer import Tokenizer
-from foundry_edge.models.transformer import Encoder
+from foundry_edge.models.transformer import Block, Encoder
 
 
 class Student(nn.Module):
@@ -28,7 +30,9 @@ class Student(nn.Module):
         self.tokenizer = Tokenizer(teacher.width, teacher.conv_bias)
         self.position = PositionalEncoding(teacher.width)
         self.dso = SupertokenAssignment(teacher.width, max(config.tokens), config.query)
-        self.encoder = Encoder(teacher.width, teacher.depth, teacher.heads, teacher.mlp_ratio, teacher.qkv_bias)
+        self.encoder = Encoder(
+            teacher.width, teacher.depth, teacher.heads, teacher.mlp_ratio, teacher.qkv_bias
+        )
         self.cau = CrossAttentionUpsampling(teacher.width, teacher.mlp_ratio)
         self.head = ClassificationHead(teacher.width, len(teacher.labels)) if teacher.labels else None
         self.train(False)
@@ -45,9 +49,13 @@ class Student(nn.Module):
 
         The teacher's last block starts the CAU's MLP, which takes its place at full resolution.
         """
-        for name in ("tokenizer", "position", "encoder"):
-            getattr(self, name).load_state_dict(getattr(teacher, name).state_dict())
-        last = teacher.encoder.blocks[-1]
+        for mine, theirs in (
+            (self.tokenizer, teacher.tokenizer),
+            (self.position, teacher.position),
+            (self.encoder, teacher.encoder),
+        ):
+            mine.load_state_dict(theirs.state_dict())
+        last = cast("Block", teacher.encoder.blocks[-1])
         self.cau.mlp.load_state_dict(last.mlp.state_dict())
         self.cau.norm_mlp.load_state_dict(last.norm2.state_dict())
         nn.init.zeros_(self.cau.enter.weight)

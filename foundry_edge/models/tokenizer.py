@@ -9,7 +9,8 @@ from torch.nn.functional import linear, relu
 
 def fold_batch_norm(layer: nn.Linear, norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
     """Weight (out, in) and bias (out,) of ``norm(layer(x))`` with the norm's running statistics."""
-    assert norm.running_var is not None and norm.running_mean is not None
+    assert norm.running_var is not None
+    assert norm.running_mean is not None
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
     bias = -norm.running_mean if layer.bias is None else layer.bias - norm.running_mean
     return layer.weight * scale[:, None], bias * scale + norm.bias
@@ -36,7 +37,8 @@ class Tokenizer(nn.Module):
         """Groups (B, c, K, 3), relative to their centres, to tokens (B, c, d)."""
         flat = groups.flatten(0, 1)
         tokens = self.forward_reference(flat) if self.norm1.training else self._forward_folded(flat)
-        return tokens.unflatten(0, groups.shape[:2])
+        out: Tensor = tokens.unflatten(0, groups.shape[:2])
+        return out
 
     def _forward_folded(self, flat: Tensor) -> Tensor:
         weight1, bias1 = fold_batch_norm(self.conv1, self.norm1)

@@ -59,7 +59,9 @@ class Block(nn.Module):
 class Encoder(nn.Module):
     """A stack of blocks and a final LayerNorm."""
 
-    def __init__(self, width: int, depth: int, heads: int, mlp_ratio: float = 4.0, qkv_bias: bool = True) -> None:
+    def __init__(
+        self, width: int, depth: int, heads: int, mlp_ratio: float = 4.0, qkv_bias: bool = True
+    ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio, qkv_bias) for _ in range(depth))
         self.norm = nn.LayerNorm(width)

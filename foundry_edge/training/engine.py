@@ -5,6 +5,7 @@ Randomness of a step depends on (seed, step) alone, so a resumed run repeats wha
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 import time
@@ -96,7 +97,8 @@ def train(
         CheckpointError: the checkpoint is damaged or of another run.
         DataError: the loss is not finite.
     """
-    fabric = Fabric(accelerator=settings.accelerator, devices=1, precision=settings.precision)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    fabric = Fabric(accelerator=settings.accelerator, devices=1, precision=settings.fabric_precision)
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     first = _restore(module, optimiser, settings, checkpoint) if resume and checkpoint.exists() else 0
@@ -141,7 +143,9 @@ class _Meter:
 
     def add(self, number: int, loss: float, samples: int, figures: dict[str, float]) -> LogRow | None:
         if not math.isfinite(loss):
-            raise DataError(f"the loss became {loss} at step {number}", remedy="lower --learning-rate or check the data")
+            raise DataError(
+                f"the loss became {loss} at step {number}", remedy="lower --learning-rate or check the data"
+            )
         self._samples += samples
         self._rows.append({"loss": loss, **figures})
         done = number + 1
@@ -171,9 +175,7 @@ def _save(
         torch.save(state, partial)
 
 
-def _restore(
-    module: nn.Module, optimiser: torch.optim.Optimizer, settings: TrainSettings, path: Path
-) -> int:
+def _restore(module: nn.Module, optimiser: torch.optim.Optimizer, settings: TrainSettings, path: Path) -> int:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         written = TrainSettings.model_validate_json(state["settings"])
@@ -184,6 +186,8 @@ def _restore(
         raise CheckpointError(reason, where=path, remedy="delete it or start without --resume") from error
     if written != settings:
         raise CheckpointError(
-            "it belongs to a run with other settings", where=path, remedy="use the same flags, or another --out"
+            "it belongs to a run with other settings",
+            where=path,
+            remedy="use the same flags, or another --out",
         )
     return int(state["step"])

@@ -82,10 +82,13 @@ class Predictor(nn.Module):
         batch, blocks, size = target_centers.shape[:3]
         entered = self.enter(context).repeat_interleave(blocks, dim=0)
         masks = self.mask_token.to(entered.dtype).expand(batch * blocks, size, -1)
-        centers = torch.cat([context_centers.repeat_interleave(blocks, dim=0), target_centers.flatten(0, 1)], dim=1)
+        centers = torch.cat(
+            [context_centers.repeat_interleave(blocks, dim=0), target_centers.flatten(0, 1)], dim=1
+        )
         hidden = self.encoder(torch.cat([entered, masks], dim=1), self.position(centers))
-        predicted: Tensor = self.leave(hidden[:, -size:])
-        return predicted.unflatten(0, (batch, blocks))
+        predicted = self.leave(hidden[:, -size:])
+        out: Tensor = predicted.unflatten(0, (batch, blocks))
+        return out
 
 
 class JointEmbedding(nn.Module):

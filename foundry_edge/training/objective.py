@@ -31,7 +31,9 @@ class Distillation(nn.Module):
         count = budgets[int(step.generator.initial_seed() % len(budgets))]
         tokens = self.targets.tokens[step.index].float()
         positions = self.student.position(self.targets.centers[step.index]).float()
-        restored, assignment = self.student.restore(tokens, positions, count, cosine(step.progress, *TEMPERATURE))
+        restored, assignment = self.student.restore(
+            tokens, positions, count, cosine(step.progress, *TEMPERATURE)
+        )
         loss = smooth_l1_loss(restored.float(), self.targets.features[step.index].float())
         figures = {f"loss_s{count}": float(loss.detach())}
         if count == budgets[-1]:

@@ -8,7 +8,14 @@ from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from foundry_edge.training.engine import LogRow
 
@@ -16,7 +23,7 @@ from foundry_edge.training.engine import LogRow
 class Report:
     """Context manager around one training stage."""
 
-    def __init__(self, stage: str, log: Path, console: Console | None = None, fresh: bool = True) -> None:
+    def __init__(self, stage: str, log: Path, console: Console | None = None) -> None:
         self.stage = stage
         self.log = log
         self.console = console or Console(stderr=True)
@@ -32,8 +39,6 @@ class Report:
         )
         self._task = self._progress.add_task(stage, total=None, loss="-", rate="-")
         log.parent.mkdir(parents=True, exist_ok=True)
-        if fresh:
-            log.unlink(missing_ok=True)
 
     def __enter__(self) -> Report:
         self._progress.start()
@@ -47,10 +52,16 @@ class Report:
     def row(self, row: LogRow) -> None:
         """Show and append one row; on a pipe, about twenty plain lines a stage."""
         self._progress.update(
-            self._task, completed=row.step, total=row.steps, loss=f"{row.loss:.4f}", rate=f"{row.samples_per_s:.0f}"
+            self._task,
+            completed=row.step,
+            total=row.steps,
+            loss=f"{row.loss:.4f}",
+            rate=f"{row.samples_per_s:.0f}",
         )
         figures = {"loss": round(row.loss, 6), **{k: round(v, 6) for k, v in row.figures.items()}}
-        self.note({"stage": self.stage, "step": row.step, **figures, "samples_per_s": round(row.samples_per_s, 1)})
+        self.note(
+            {"stage": self.stage, "step": row.step, **figures, "samples_per_s": round(row.samples_per_s, 1)}
+        )
         if not self.console.is_terminal and row.step * 20 // row.steps != (row.step - 1) * 20 // row.steps:
             self.console.print(_plain(self.stage, row), highlight=False)
 
@@ -62,7 +73,9 @@ class Report:
 
 def _plain(stage: str, row: LogRow) -> str:
     figures = "  ".join(f"{k} {v:.4f}" for k, v in row.figures.items())
-    return f"{stage} {row.step}/{row.steps}  loss {row.loss:.4f}  {figures}  {row.samples_per_s:.0f} samples/s"
+    return (
+        f"{stage} {row.step}/{row.steps}  loss {row.loss:.4f}  {figures}  {row.samples_per_s:.0f} samples/s"
+    )
 
 
 def chained(*callbacks: Callable[[LogRow], None]) -> Callable[[LogRow], None]:
@@ -73,25 +86,3 @@ def chained(*callbacks: Callable[[LogRow], None]) -> Callable[[LogRow], None]:
             callback(row)
 
     return call
-
-
-def plot_loss(log: Path, out: Path) -> None:
-    """Draw the loss of every stage in ``log`` to the PNG ``out``."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    stages: dict[str, list[tuple[int, float]]] = {}
-    for line in log.read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
-        if "loss" in record:
-            stages.setdefault(record["stage"], []).append((record["step"], record["loss"]))
-    figure, axes = pyplot.subplots(1, len(stages), figsize=(5 * len(stages), 3.2), squeeze=False)
-    for axis, (stage, points) in zip(axes[0], stages.items(), strict=True):
-        axis.plot(*zip(*points, strict=True), linewidth=1.2)
-        axis.set(title=stage, xlabel="step", ylabel="loss")
-        axis.grid(alpha=0.3)
-    figure.tight_layout()
-    figure.savefig(out, dpi=120)
-    pyplot.close(figure)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -19,7 +21,29 @@ class TrainSettings(BaseModel):
     warmup: float = Field(0.05, ge=0, le=1, description="share of the steps with a rising rate")
     clip: float = Field(5.0, gt=0, description="largest gradient norm")
     seed: int = Field(0, ge=0)
-    precision: Literal["32-true", "bf16-mixed"] = Field("bf16-mixed", description="Lightning Fabric's name")
+    precision: Literal["auto", "32-true", "bf16-mixed"] = Field("auto", description="Lightning Fabric's name")
     accelerator: str = Field("auto", description="Lightning Fabric's name: auto, cpu, cuda")
     checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints")
     log_every: int = Field(20, ge=1, description="steps between log rows")
+
+    @property
+    def fabric_precision(self) -> Literal["32-true", "bf16-mixed"]:
+        """``precision`` for Lightning Fabric."""
+        return "bf16-mixed" if self.resolved().precision == "bf16-mixed" else "32-true"
+
+    def resolved(self) -> TrainSettings:
+        """The same settings with ``precision="auto"`` replaced: bf16 where the hardware has it."""
+        if self.precision != "auto":
+            return self
+        return self.model_copy(update={"precision": "bf16-mixed" if has_bf16() else "32-true"})
+
+
+def has_bf16() -> bool:
+    """Whether a CUDA device, or this CPU's instruction set, multiplies in bfloat16."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    try:
+        words = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    except OSError:
+        return False
+    return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})

@@ -52,7 +52,10 @@ def teacher_targets(
     """
     config = teacher.config
     total, shape = len(data) * views, (config.preprocessing.groups, config.width)
-    tokens, features = torch.empty(total, *shape, dtype=torch.float16), torch.empty(total, *shape, dtype=torch.float16)
+    tokens, features = (
+        torch.empty(total, *shape, dtype=torch.float16),
+        torch.empty(total, *shape, dtype=torch.float16),
+    )
     centers_all = torch.empty(total, shape[0], 3)
     generator = torch.Generator().manual_seed(seed)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision is torch.bfloat16):
@@ -61,7 +64,10 @@ def teacher_targets(
             groups, centers = data.batch(index, view % data.groups.shape[1])
             moved_groups, moved_centers = augment(groups, centers, generator)
             plain = (view == 0)[:, None, None]
-            groups, centers = torch.where(plain[..., None], groups, moved_groups), torch.where(plain, centers, moved_centers)
+            groups, centers = (
+                torch.where(plain[..., None], groups, moved_groups),
+                torch.where(plain, centers, moved_centers),
+            )
             token = teacher.tokenizer(groups)
             tokens[rows], centers_all[rows] = token.half(), centers
             features[rows] = teacher.encoder(token, teacher.position(centers)).half()

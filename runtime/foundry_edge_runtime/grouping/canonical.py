@@ -40,7 +40,9 @@ def morton_codes(xyz: FloatArray) -> npt.NDArray[np.uint64]:
     extent = max(float((xyz.max(axis=0) - low).max()), np.finfo(np.float32).tiny)
     cells = (xyz.astype(np.float64) - low) * ((2**_BITS - 1) / extent)
     grid = cells.astype(np.uint64)
-    return _spread(grid[:, 0]) | (_spread(grid[:, 1]) << np.uint64(1)) | (_spread(grid[:, 2]) << np.uint64(2))
+    x, y, z = (_spread(grid[:, axis]) << np.uint64(axis) for axis in range(3))
+    codes: npt.NDArray[np.uint64] = x | y | z
+    return codes
 
 
 def canonical_order(xyz: FloatArray) -> npt.NDArray[np.int64]:

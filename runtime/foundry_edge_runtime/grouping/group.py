@@ -26,6 +26,9 @@ class Preprocessing(BaseModel):
     fps_start: str = Field("farthest-from-centroid", pattern="^farthest-from-centroid$")
 
 
+Indices = npt.NDArray[np.int64]
+
+
 @dataclass(frozen=True)
 class Groups:
     """One grouped cloud.
@@ -58,7 +61,7 @@ def nearest_neighbours(xyz: FloatArray, centers: FloatArray, k: int) -> npt.NDAr
     return np.take_along_axis(near, rank, axis=1)
 
 
-def group_indices(xyz: FloatArray, spec: Preprocessing) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def group_indices(xyz: FloatArray, spec: Preprocessing) -> tuple[Indices, Indices]:
     """Centre indices (c,) and neighbour indices (c, K) of normalised, canonically ordered points."""
     centre_index = farthest_point_sample(xyz, spec.groups)
     return centre_index, nearest_neighbours(xyz, xyz[centre_index], min(spec.group_size, len(xyz)))

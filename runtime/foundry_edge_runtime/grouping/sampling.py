@@ -28,7 +28,9 @@ def normalise(xyz: FloatArray) -> FloatArray:
     """
     centred = xyz.astype(np.float64) - xyz.mean(axis=0, dtype=np.float64)
     radius = float(np.sqrt((centred**2).sum(axis=1).max()))
-    return (centred / radius if radius > 0 else centred).astype(np.float32)
+    if radius > 0:
+        centred /= radius
+    return centred.astype(np.float32)
 
 
 def farthest_point_sample(xyz: FloatArray, count: int) -> npt.NDArray[np.int64]:

@@ -1,0 +1,84 @@
+"""Options that the training commands share: the same name, help and meaning in each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from foundry_edge_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from foundry_edge.models.config import TeacherConfig
+    from foundry_edge.training.settings import TrainSettings
+
+Config = TypeVar("Config", bound="BaseModel")
+
+Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint in --out.")]
+Batch = Annotated[int, typer.Option(help="Clouds per training step.", min=1)]
+LearningRate = Annotated[float, typer.Option(help="Peak learning rate.", min=0)]
+TrainPrecision = Annotated[str, typer.Option(help="auto, 32-true or bf16-mixed.")]
+Accelerator = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Data = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--data",
+        help="An .npz data set, or a folder of them; may be repeated. Default: the embedded samples.",
+    ),
+]
+
+
+def numbers(text: str, flag: str) -> tuple[int, ...]:
+    """``"1,2,4"`` as ascending distinct numbers.
+
+    Raises:
+        InputError: a part is no positive whole number.
+    """
+    try:
+        values = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        values = [0]
+    if values[0] < 1:
+        raise InputError(
+            f"expected positive whole numbers, got {text!r}", where=flag, remedy="for example 1,2,4,8,16"
+        )
+    return tuple(values)
+
+
+def train_settings(**values: Any) -> TrainSettings:
+    """`TrainSettings` from flags.
+
+    Raises:
+        InputError: a value is out of range; the message names the flag.
+    """
+    from foundry_edge.training.settings import TrainSettings
+
+    return _checked(TrainSettings, values)
+
+
+def teacher_config(**values: Any) -> TeacherConfig:
+    """`TeacherConfig` from flags.
+
+    Raises:
+        InputError: a value is out of range; the message names the flag.
+    """
+    from foundry_edge.models.config import TeacherConfig
+
+    return _checked(TeacherConfig, values)
+
+
+def _checked(kind: type[Config], values: dict[str, Any]) -> Config:
+    from pydantic import ValidationError
+
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        flag = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "--width, --heads"
+        raise InputError(
+            f"{first['msg']}, got {first['input']!r}", where=flag, remedy="see --help"
+        ) from error

@@ -1,0 +1,82 @@
+"""What is watched during pre-training: linear probes and signs of collapse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from foundry_edge.data.groupings import GroupedShapes, group_shapes
+from foundry_edge.data.shapes import ShapeSet
+from foundry_edge.evaluation.features import global_features
+from foundry_edge.evaluation.probe import probe_accuracy
+from foundry_edge.models.config import TeacherConfig
+from foundry_edge.models.teacher import Teacher
+from foundry_edge.training.engine import LogRow
+from foundry_edge.training.report import Report
+from foundry_edge.training.settings import has_bf16
+
+PROBE_SHAPES = 800
+COLLAPSED_STD = 0.01
+
+
+@dataclass(frozen=True)
+class ValidationProbe:
+    """A linear probe fitted and checked on two parts of the training side of one labelled set."""
+
+    name: str
+    groups: GroupedShapes
+    labels: npt.NDArray[np.int64]
+    fit: int
+
+    def accuracy(self, teacher: Teacher) -> float:
+        """Accuracy on the validation part, percent."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16()):
+            features = global_features(teacher.encode_groups, self.groups)
+        fit, check = slice(None, self.fit), slice(self.fit, None)
+        return probe_accuracy((features[fit], self.labels[fit]), (features[check], self.labels[check]))
+
+
+def validation_probes(sides: list[ShapeSet], config: TeacherConfig, most: int = 2) -> list[ValidationProbe]:
+    """Probes on the largest labelled sets of the training side (ten shapes a class or more)."""
+    labelled = [s for s in sides if 2 <= len(np.unique(s.label[s.label >= 0])) <= len(s) // 10]
+    return [_probe(s, config) for s in sorted(labelled, key=len, reverse=True)[:most]]
+
+
+def _probe(shapes: ShapeSet, config: TeacherConfig) -> ValidationProbe:
+    order = np.random.default_rng(0).permutation(len(shapes))[:PROBE_SHAPES]
+    groups = group_shapes(shapes.xyz[order], config.preprocessing, 1, 0)
+    return ValidationProbe(shapes.name, groups, shapes.label[order], len(order) * 3 // 4)
+
+
+def watch_probes(
+    report: Report, teacher: Teacher, probes: list[ValidationProbe], every: int
+) -> Callable[[LogRow], None]:
+    """Print and log every probe about every ``every`` steps, and at the end."""
+    last = -1
+
+    def call(row: LogRow) -> None:
+        nonlocal last
+        if row.step // every == last and row.step != row.steps:
+            return
+        last = row.step // every
+        accuracies = {f"probe_{p.name}": round(p.accuracy(teacher), 2) for p in probes}
+        report.note({"stage": report.stage, "step": row.step, **accuracies})
+        shown = "  ".join(f"{name} {value:.1f} %" for name, value in accuracies.items())
+        report.console.print(f"{report.stage} {row.step}/{row.steps}  validation {shown}", highlight=False)
+
+    return call
+
+
+def watch_collapse(report: Report) -> Callable[[LogRow], None]:
+    """Warn when the features' standard deviation over clouds and tokens is close to zero."""
+
+    def call(row: LogRow) -> None:
+        spread = row.figures.get("feature_std", 1.0)
+        if spread < COLLAPSED_STD:
+            report.console.print(f"warning: the features collapse (standard deviation {spread:.4f})")
+
+    return call
