@@ -146,7 +146,7 @@ def _summary(cloud: PointCloud) -> Inspection:
 
 def _described(column: Any) -> str:
     width = f" x {column.shape[1]}" if column.ndim > 1 else ""
-    return f"{column.dtype}{width}"
+    return f"{column.dtype.name}{width}"
 
 
 def _total(parts: Sequence[Inspection]) -> Inspection:

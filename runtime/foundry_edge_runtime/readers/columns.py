@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from foundry_edge_runtime.readers.numbers import shorten
+from foundry_edge_runtime.readers.counts import shorten
 from foundry_edge_runtime.readers.source import Source
 
 AXES = ("x", "y", "z")

@@ -71,12 +71,13 @@ def _check_trailing(source: Source, body: int, extra: int) -> None:
     start = source.read(body, min(256, source.size - body))
     if not set(start) - set(b"0123456789+-.eE \t\r\nnaNif"):
         raise source.error("DATA says binary, but the body is text (and has extra bytes)", "set DATA ascii")
-    _warn_trailing(source, extra, "point")
+    _warn_trailing(source, body, extra, "point")
 
 
-def _warn_trailing(source: Source, extra: int, what: str) -> None:
-    """PCL pads its files with zeros to a page of memory; anything else is worth a word."""
-    if extra > _PAGE_BYTES or source.array(source.size - extra, extra).any():
+def _warn_trailing(source: Source, body: int, extra: int, what: str) -> None:
+    """Warn about extra bytes, except the zeros with which PCL fills the page that holds its header."""
+    padding = abs(body + extra - _PAGE_BYTES) <= 16 and not source.array(source.size - extra, extra).any()
+    if not padding:
         source.warn(f"{extra} trailing bytes after the last {what} were ignored")
 
 
@@ -98,7 +99,7 @@ def _compressed(source: Source, header: PcdHeader, options: Options) -> list[Col
     if packed > have - 8:
         raise source.error(f"truncated: {packed} compressed bytes claimed, the file has {have - 8}", _RECOPY)
     if packed < have - 8:
-        _warn_trailing(source, have - 8 - packed, "compressed byte")
+        _warn_trailing(source, header.body, have - 8 - packed, "compressed byte")
     data = decompress(source, source.read(header.body + 8, packed), claimed)
     return _planes(np.frombuffer(data, np.uint8), header)
 

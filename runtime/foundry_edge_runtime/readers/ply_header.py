@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from foundry_edge_runtime.readers.numbers import count_of, shorten
+from foundry_edge_runtime.readers.counts import count_of, shorten
 from foundry_edge_runtime.readers.source import Source
 
 MAX_HEADER_BYTES = 1 << 20

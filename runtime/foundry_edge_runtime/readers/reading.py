@@ -12,7 +12,7 @@ from foundry_edge_runtime.errors import FoundryEdgeError, InputError, ScanError
 from foundry_edge_runtime.pointcloud import Bounds, PointCloud
 from foundry_edge_runtime.readers.detect import SUFFIXES, detect
 from foundry_edge_runtime.readers.policy import choose_origin, finish, recentre
-from foundry_edge_runtime.readers.raw import Options
+from foundry_edge_runtime.readers.raw import Options, RawCloud
 from foundry_edge_runtime.readers.registry import scans_of
 from foundry_edge_runtime.readers.sampling import sample_surface
 from foundry_edge_runtime.readers.source import Source, open_source
@@ -80,15 +80,37 @@ def _scans(source: Source, options: Options) -> Iterator[PointCloud]:
     hint = SUFFIXES.get(source.suffix, format_name)
     if hint != format_name and {hint, format_name} != {"text", "obj"}:
         source.warn(f"the name ends in {source.suffix}, but the content is {format_name.upper()}")
-    for raw in scans_of(format_name)(source, options):
+    pending: PointCloud | None = None
+    failures: list[ScanError] = []
+    for number, raw in enumerate(scans_of(format_name)(source, options), 1):
+        judged = _judge(source, raw, options)
+        if isinstance(judged, ScanError):
+            failures.append(judged)
+            source.warn(f"scan {number} was left out: {judged.problem}")
+            continue
+        if pending is not None:
+            yield pending
+        pending = judged
+    if pending is None:
+        raise failures[0] if failures else source.error("no scan found")
+    yield replace(pending, warnings=(*pending.warnings, *source.take_warnings()))
+
+
+def _judge(source: Source, raw: RawCloud | ScanError, options: Options) -> PointCloud | ScanError:
+    """One scan under the policy, or why it cannot be used; a file that changed is an error in itself."""
+    changed = source.changed()
+    if changed and not options.salvage:
+        raise source.error(changed, "wait until it is written completely, then try again")
+    if changed:
+        source.warn(changed)
+    if isinstance(raw, ScanError):
+        return raw
+    try:
         if raw.faces is not None and not options.vertices:
             sample_surface(source, raw, options)
-        changed = source.changed()
-        if changed and not options.salvage:
-            raise source.error(changed, "wait until it is written completely, then try again")
-        if changed:
-            source.warn(changed)
-        yield finish(raw, source)
+        return finish(raw, source)
+    except ScanError as error:
+        return error
 
 
 def parse_columns(columns: str | Sequence[str] | None) -> tuple[str, ...] | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from importlib import import_module
 
+from foundry_edge_runtime.errors import ScanError
 from foundry_edge_runtime.readers.raw import Options, RawCloud
 from foundry_edge_runtime.readers.source import Source
 
 Read = Callable[[Source, Options], RawCloud]
-ReadScans = Callable[[Source, Options], Iterator[RawCloud]]
+ReadScans = Callable[[Source, Options], Iterator[RawCloud | ScanError]]
 
 _PACKAGE = "foundry_edge_runtime.readers"
 _MODULES = {
@@ -27,7 +28,7 @@ _MODULES = {
     "e57": "e57",
 }
 _SCANS = {"mcap": "mcap_bag"}
-"""Formats that hold several scans."""
+"""Formats that hold several scans; one that cannot be read is yielded as its error."""
 
 
 def scans_of(format_name: str) -> ReadScans:
@@ -37,7 +38,7 @@ def scans_of(format_name: str) -> ReadScans:
         return read_scans
     read: Read = import_module(f"{_PACKAGE}.{_MODULES[format_name]}").read
 
-    def single(source: Source, options: Options) -> Iterator[RawCloud]:
+    def single(source: Source, options: Options) -> Iterator[RawCloud | ScanError]:
         yield read(source, options)
 
     return single

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foundry_edge_runtime.errors import ScanError
-from foundry_edge_runtime.readers.numbers import shorten
+from foundry_edge_runtime.readers.counts import shorten
 from foundry_edge_runtime.readers.source import Source
 
 Table = npt.NDArray[np.float64]
@@ -30,6 +30,7 @@ def parse_rows(
     delimiter: str | None = None,
     rows: int | None = None,
     salvage: bool = False,
+    what: str = "",
 ) -> tuple[Table, str]:
     """The numbers in ``body``, one row a line, blank lines skipped.
 
@@ -41,6 +42,7 @@ def parse_rows(
         delimiter: None for any white space.
         rows: how many rows to read; None for all. Fewer are returned when ``body`` ends early.
         salvage: stop at the first bad row instead of raising.
+        what: what the rows are, for messages.
 
     Returns:
         (N, columns) float64, and what was wrong with the row after the last ("" when nothing was).
@@ -60,7 +62,7 @@ def parse_rows(
         return table, ""
     line, good, problem = _first_bad_line(body, columns, delimiter, first_line)
     if not salvage:
-        raise source.error(f"line {line} (row {good + 1}): {problem}", "fix the line")
+        raise source.error(f"line {line} (row {good + 1}{what}): {problem}", "fix the line")
     if good == 0:
         return np.empty((0, columns)), problem
     return _parse(body, delimiter, good), f"line {line} (row {good + 1}): {problem}"
@@ -128,3 +130,16 @@ def lines_of(head: bytes) -> Iterator[bytes]:
     for line in normalise_newlines(head).split(b"\n"):
         if stripped := line.strip():
             yield stripped
+
+
+def after_rows(body: bytes, rows: int) -> tuple[int, int]:
+    """Offset after the first ``rows`` non-blank lines (-1 if there are fewer), and the lines passed."""
+    start = lines = 0
+    while rows > 0:
+        if start >= len(body):
+            return -1, lines
+        end = body.find(b"\n", start)
+        end = len(body) if end < 0 else end
+        rows -= bool(body[start:end].strip())
+        start, lines = end + 1, lines + 1
+    return start, lines

@@ -1,0 +1,41 @@
+"""Polygons as triangles, with their vertex indices checked."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from foundry_edge_runtime.readers.raw import IndexArray
+from foundry_edge_runtime.readers.source import Source
+
+NO_FACES: IndexArray = np.empty((0, 3), np.int64)
+
+
+def fan(polygons: npt.NDArray[np.int64]) -> IndexArray:
+    """(M, K) polygons of K corners as (M (K - 2), 3) triangles around their first corner."""
+    corners = polygons.shape[1]
+    if corners < 3:
+        return NO_FACES
+    parts = [polygons[:, [0, k, k + 1]] for k in range(1, corners - 1)]
+    return np.concatenate(parts)
+
+
+def fan_all(polygons: list[list[int]]) -> IndexArray:
+    """Polygons of any size as triangles; those of fewer than three corners are dropped."""
+    by_size: dict[int, list[list[int]]] = {}
+    for polygon in polygons:
+        by_size.setdefault(len(polygon), []).append(polygon)
+    parts = [fan(np.array(group, np.int64)) for size, group in by_size.items() if size >= 3]
+    return np.concatenate(parts) if parts else NO_FACES
+
+
+def require_indices(source: Source, faces: IndexArray, vertices: int) -> IndexArray:
+    """The faces, if all their indices name vertices.
+
+    Raises:
+        ScanError: an index is negative or too large.
+    """
+    if len(faces) and (faces.min() < 0 or faces.max() >= vertices):
+        worst = int(faces.max()) if faces.max() >= vertices else int(faces.min())
+        raise source.error(f"a face names the vertex with index {worst}, the file has {vertices} vertices")
+    return faces
