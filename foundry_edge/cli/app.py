@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from foundry_edge.cli import commands
-from foundry_edge_runtime.errors import FoundryEdgeError
+from foundry_edge_runtime.errors import FoundryEdgeError, printable
+
+# The base of all usage errors; typer brings its own copy of click in some releases, click itself in others.
+_UsageError: type[Exception] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
 
 app = typer.Typer(
     name="foundry-edge",
@@ -46,14 +51,29 @@ commands.register(app)
 
 
 def main() -> None:
-    """Entry point: user errors become one line on stderr and the exit code of design.md."""
+    """Entry point: errors become one line on stderr and the exit code of the command contract."""
     try:
-        app()
+        code = app(standalone_mode=False)
     except FoundryEdgeError as error:
-        print(f"foundry-edge: error: {error}", file=sys.stderr)  # noqa: T201
-        raise SystemExit(error.exit_code) from None
+        _fail(str(error), error.exit_code)
+    except _UsageError as error:
+        _usage(error)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+    raise SystemExit(code or 0)
+
+
+def _fail(line: str, code: int) -> NoReturn:
+    print(f"foundry-edge: error: {line}", file=sys.stderr)  # noqa: T201
+    raise SystemExit(code) from None
+
+
+def _usage(error: Any) -> NoReturn:
+    if error.format_message() and type(error).__name__ != "NoArgsIsHelpError":
+        path = error.ctx.command_path if getattr(error, "ctx", None) else "foundry-edge"
+        _fail(printable(f"{error.format_message().rstrip('.')}; see `{path} --help`"), 2)
+    error.show()
+    raise SystemExit(2)

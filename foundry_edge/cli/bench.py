@@ -27,7 +27,7 @@ def bench(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Measure every engine here (latency of grouping and engine, peak memory) and keep the profile."""
+    """Measure every engine on this device."""
     from foundry_edge.cli.output import print_json, progress
     from foundry_edge_runtime.bench import bench as measure_all
 

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 @_app.command("show")
 def show(path: options.BundleArgument = None, json: options.Json = False) -> None:
-    """The ladder: size, work, parity, fidelity, accuracy, calibration, and latency measured here."""
+    """Print the ladder of engines."""
     from foundry_edge.cli.ladder import SHOW, ladder_table
     from foundry_edge.cli.output import print_json, stdout
     from foundry_edge_runtime.bundle import load_bundle
@@ -50,7 +50,7 @@ def show(path: options.BundleArgument = None, json: options.Json = False) -> Non
 
 @_app.command("verify")
 def verify(path: options.BundleArgument = None, json: options.Json = False) -> None:
-    """Check the manifest, every file's size and SHA-256, and that nothing leads outside the folder."""
+    """Check every file's hash, size and references."""
     from foundry_edge.cli.output import print_json
     from foundry_edge_runtime.bundle import load_bundle
     from foundry_edge_runtime.errors import printable
@@ -72,5 +72,7 @@ def _described(bundle: Bundle) -> dict[str, Any]:
 
     manifest = bundle.manifest
     profile = load_profile(manifest)
-    measured = [engine.model_dump() for rung in manifest.rungs for engine in profile.measured(rung)]
-    return {**_head(bundle), "manifest": manifest.model_dump(), "measured": measured}
+    measured = [
+        engine.model_dump(mode="json") for rung in manifest.rungs for engine in profile.measured(rung)
+    ]
+    return {**_head(bundle), "manifest": manifest.model_dump(mode="json"), "measured": measured}

@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(bundle: options.Bundle = None, json: options.Json = False) -> None:
-    """Look at the installation: versions, backends, extras, cache, bundle, CPU and GPU."""
+    """Check the installation, this machine and the bundle."""
     from foundry_edge.cli.output import print_json
     from foundry_edge_runtime.doctor import doctor as diagnose
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from foundry_edge.cli.ladder import RUN, ladder_table
-from foundry_edge.cli.output import notice, stdout
+from foundry_edge.cli.output import notice, stderr, stdout
 from foundry_edge_runtime.errors import printable
 from foundry_edge_runtime.inspection import Failure
-from foundry_edge_runtime.profile import load_profile
+from foundry_edge_runtime.profile import Profile, load_profile
+from foundry_edge_runtime.selection import quick_profile
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -56,7 +57,6 @@ class Report:
     def _single(self, result: Result) -> None:
         console, ascii_only = self._console, self._console.options.ascii_only
         manifest = result.bundle.manifest
-        profile = load_profile(manifest)
         console.print(_heading(result), soft_wrap=True)
         console.print()
         if result.top is not None:
@@ -64,11 +64,20 @@ class Report:
             console.print()
         console.print(_facts(result))
         console.print()
+        profile = self._profile(result)
         console.print(
             ladder_table(manifest, profile, RUN, title="Engines of this bundle", chosen=result.choice)
         )
         if not profile.complete(manifest):
-            console.print("`foundry-edge bench` measures every engine on this device", style="dim")
+            console.print("`foundry-edge bench` measures every engine on this device.", style="dim")
+
+    def _profile(self, result: Result) -> Profile:
+        """What was measured here; on a terminal a first short look is taken, after the result is shown."""
+        profile = load_profile(result.bundle.manifest)
+        if profile.engines or not self._console.is_terminal:
+            return profile
+        with stderr().status("first run on this device: measuring every engine once ..."):
+            return quick_profile(result.bundle, result.budget, notify=notice)
 
 
 def _heading(result: Result) -> Text:

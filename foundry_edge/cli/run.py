@@ -38,7 +38,7 @@ def run(
     columns: options.Columns = None,
     json: options.Json = False,
 ) -> None:
-    """Compute the class and the features of scans, on the best engine that the budget allows."""
+    """Name scans and compute their features, within a budget."""
     from foundry_edge.cli.output import notice, print_json
     from foundry_edge.cli.report import Report
     from foundry_edge_runtime.inspection import Failure

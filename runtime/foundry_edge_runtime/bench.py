@@ -43,7 +43,7 @@ class Benchmark:
             "schema": SCHEMA,
             "bundle": {"id": self.bundle.manifest.id, "source": self.bundle.source},
             "profile": str(self.path),
-            **self.profile.model_dump(include={"device", "versions", "engines", "failures"}),
+            **self.profile.model_dump(mode="json", include={"device", "versions", "engines", "failures"}),
         }
 
 

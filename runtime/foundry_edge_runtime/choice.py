@@ -9,7 +9,7 @@ from itertools import groupby
 from foundry_edge_runtime.backends.registry import DEFAULT
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.manifest import Manifest, Rung
-from foundry_edge_runtime.errors import InputError
+from foundry_edge_runtime.errors import BackendError, InputError
 from foundry_edge_runtime.profile.model import EngineProfile, Profile
 
 
@@ -105,14 +105,18 @@ def choose(manifest: Manifest, profile: Profile | None, budget: Budget) -> Choic
     rung. Quality is the head's accuracy, or fidelity to the teacher when a rung states no accuracy.
 
     Raises:
-        InputError: no rung has the tokens and precision asked for, no engine loads, or an accuracy is
-            asked for that no rung states.
+        InputError: no rung has the tokens and precision asked for, or an accuracy is asked for that no
+            rung states.
+        BackendError: every engine that may be used failed to load.
     """
     candidates = _candidates(manifest, profile, budget)
     useful = [one for one in candidates if not any(other.dominates(one) for other in candidates)]
     fitting = [one for one in useful if one.excess(budget) <= 0]
     best = min(fitting or useful, key=lambda one: (max(one.excess(budget), 0), *one.rank(budget)))
     reason = _why(best, budget, len(candidates)) if fitting else _why_not(best, budget)
+    if best.rung.forced:
+        failed = ", ".join(sorted(gate for gate, passed in best.rung.gates.items() if not passed))
+        reason += f"; it failed the quality gate {failed}"
     return Choice(best.rung, best.backend, reason, bool(fitting), best.measured)
 
 
@@ -153,8 +157,8 @@ def _candidates(manifest: Manifest, profile: Profile | None, budget: Budget) -> 
         )
     found = [one for rung in rungs for one in _engines(rung, profile, budget, _quality(rung, rungs))]
     if not found:
-        raise InputError(
-            f"none of the engines that may be used loads here (bundle {manifest.id})",
+        raise BackendError(
+            f"no engine of bundle {manifest.id} that may be used loads here: {_reason(profile)}",
             remedy="`foundry-edge bench` shows the reason for each",
         )
     return found
@@ -173,17 +177,21 @@ def _engines(rung: Rung, profile: Profile | None, budget: Budget, quality: float
     return [_Candidate(rung, backend, None, quality)]
 
 
+def _reason(profile: Profile | None) -> str:
+    return profile.failures[0].reason if profile and profile.failures else "none was measured"
+
+
 def _quality(rung: Rung, rungs: tuple[Rung, ...]) -> float:
     if rung.accuracy is not None and all(other.accuracy is not None for other in rungs):
         return rung.accuracy.value
-    return 100 * rung.fidelity.cosine_mean
+    return 100 * rung.likeness
 
 
 def _why(best: _Candidate, budget: Budget, count: int) -> str:
     adjective = {"accuracy": "most accurate", "latency": "fastest", "memory": "smallest in memory"}
     limits = _limits(budget)
     if count == 1 and not limits:
-        return "the only one that was asked for" if budget.tokens or budget.precision else "the only one"
+        return "the one asked for" if budget.tokens or budget.precision else "the only one in the bundle"
     text = f"the {adjective[budget.prefer]}" + (f" within {limits}" if limits else f" of {count}")
     return f"{text} ({_figures(best, budget)})" if _figures(best, budget) else text
 

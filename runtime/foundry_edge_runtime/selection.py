@@ -18,6 +18,7 @@ from foundry_edge_runtime.profile.model import EngineFailure, EngineProfile, Pro
 from foundry_edge_runtime.profile.store import empty_profile, load_profile, save_profile
 
 Notify = Callable[[str], None]
+QUICK_SECONDS = 3.0  # what a first look at a new device may take
 
 
 def silent(_: str) -> None:
@@ -45,19 +46,36 @@ def select(
     manifest = bundle.manifest
     profile = load_profile(manifest) if backend is None else empty_profile(manifest)
     budget = budget if backend is None else replace(budget, backend=backend.name)
-    started, measured = time.perf_counter(), 0
-    while needed := to_measure(manifest, profile, budget):
-        if not measured:
-            notify("no profile of this device yet: measuring what the budget needs, once")
-        measured += len(needed)
+    started, tried = time.perf_counter(), set[str]()
+    while needed := [rung for rung in to_measure(manifest, profile, budget) if rung.name not in tried]:
+        tried |= {rung.name for rung in needed}
         profile = profile.add(*(_measure(bundle, rung, budget, backend) for rung in needed))
-    if measured:
-        seconds = time.perf_counter() - started
-        count = f"{measured} of {len(manifest.rungs)} rungs"
-        notify(f"measured {count} in {seconds:.1f} s; `foundry-edge bench` measures all, and longer")
+    if tried:
+        count, seconds = f"{len(tried)} of {len(manifest.rungs)} engines", time.perf_counter() - started
+        notify(f"no profile yet: measured {count} here in {seconds:.1f} s; `foundry-edge bench` takes longer")
         if backend is None:
             _store(profile, notify)
     return choose(manifest, profile, budget), profile
+
+
+def quick_profile(
+    bundle: Bundle, budget: Budget, *, seconds: float = QUICK_SECONDS, notify: Notify = silent
+) -> Profile:
+    """Measure every rung that the stored profile lacks, shortly, and store what was found.
+
+    Args:
+        bundle: what to measure.
+        budget: its backend is the one measured.
+        seconds: no further rung is begun after this long.
+        notify: told when the profile cannot be stored.
+    """
+    profile = load_profile(bundle.manifest)
+    stop = time.perf_counter() + seconds
+    for rung in sorted(bundle.manifest.rungs, key=lambda rung: -rung.likeness):
+        if time.perf_counter() < stop and not profile.measured(rung):
+            profile = profile.add(_measure(bundle, rung, Budget(backend=budget.backend), None))
+    _store(profile, notify)
+    return profile
 
 
 def _measure(

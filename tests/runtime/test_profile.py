@@ -1,0 +1,241 @@
+"""What is measured, and how it is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from foundry_edge_runtime import device
+from foundry_edge_runtime.backends.fake import FakeBackend
+from foundry_edge_runtime.bench import bench
+from foundry_edge_runtime.budget import Budget
+from foundry_edge_runtime.bundle.load import Bundle, load_bundle
+from foundry_edge_runtime.errors import BackendError, StorageError
+from foundry_edge_runtime.profile import (
+    QUICK,
+    Effort,
+    EngineFailure,
+    EngineProfile,
+    Quantiles,
+    cache_folder,
+    empty_profile,
+    load_profile,
+    measure,
+    profile_path,
+    save_profile,
+)
+from foundry_edge_runtime.profile.isolated import measure_isolated
+from foundry_edge_runtime.selection import quick_profile, select
+from tests.runtime.tiny_bundle import read_manifest, write_manifest
+
+SHORT = Effort(warm_runs=1, warm_seconds=0, runs=3, seconds=0, most=3)
+
+
+@pytest.fixture
+def bundle(bundle_folder: Path) -> Bundle:
+    return load_bundle(bundle_folder)
+
+
+def test_measured_times_are_those_of_the_engine(bundle: Bundle) -> None:
+    rung = bundle.manifest.rungs[0]
+    found = measure(bundle, rung, FakeBackend(latency_ms={rung.graph.name: 5.0}), SHORT)
+    assert 5.0 <= found.engine_ms.p50 <= found.engine_ms.p90 <= found.engine_ms.p99
+    assert found.group_ms.p50 + 5.0 <= found.total_ms.p99
+    assert (found.runs, found.backend, found.of(rung)) == (3, "fake", True)
+
+
+def test_quantiles_never_flatter() -> None:
+    found = Quantiles.of([float(value) for value in range(1, 11)])
+    assert (found.p50, found.p90, found.p99) == (6.0, 10.0, 10.0)
+
+
+def test_stored_and_loaded(bundle: Bundle, cache: Path) -> None:
+    profile = empty_profile(bundle.manifest).add(
+        measure(bundle, bundle.manifest.rungs[0], FakeBackend(), SHORT)
+    )
+    path = save_profile(profile)
+    assert path.parent.parent == cache == cache_folder()
+    assert load_profile(bundle.manifest) == profile
+
+
+def test_key_holds_device_versions_and_bundle(bundle: Bundle) -> None:
+    profile = empty_profile(bundle.manifest)
+    paths = {
+        profile_path(profile),
+        profile_path(profile.model_copy(update={"bundle_id": "other"})),
+        profile_path(profile.model_copy(update={"device": {**profile.device, "cpus": "99"}})),
+        profile_path(profile.model_copy(update={"versions": {**profile.versions, "onnxruntime": "0"}})),
+    }
+    assert len(paths) == 4
+    assert profile.versions["onnxruntime"]
+    assert profile.device["cpu"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"{}", b"\xff", b'{"schema_version": 9}'])
+def test_damaged_profile_counts_as_none(bundle: Bundle, content: bytes) -> None:
+    path = save_profile(empty_profile(bundle.manifest))
+    path.write_bytes(content)
+    assert load_profile(bundle.manifest) == empty_profile(bundle.manifest)
+
+
+def test_profile_of_another_device_under_this_name_counts_as_none(bundle: Bundle) -> None:
+    path = save_profile(empty_profile(bundle.manifest))
+    record = json.loads(path.read_text())
+    record["device"]["cpu"] = "another"
+    path.write_text(json.dumps(record))
+    assert load_profile(bundle.manifest) == empty_profile(bundle.manifest)
+
+
+def test_measurement_of_changed_files_is_not_used(bundle: Bundle, bundle_folder: Path) -> None:
+    rung = bundle.manifest.rungs[0]
+    save_profile(empty_profile(bundle.manifest).add(measure(bundle, rung, FakeBackend(), SHORT)))
+    assert load_profile(bundle.manifest).measured(rung)
+    manifest = read_manifest(bundle_folder)
+    manifest["rungs"][0]["graph"]["sha256"] = "a" * 64
+    write_manifest(bundle_folder, manifest)
+    changed = load_bundle(bundle_folder).manifest
+    assert not load_profile(changed).measured(changed.rungs[0])
+
+
+def test_new_result_takes_the_place_of_the_old(bundle: Bundle) -> None:
+    rung = bundle.manifest.rungs[0]
+    first, second = (measure(bundle, rung, FakeBackend(), SHORT) for _ in range(2))
+    failure = EngineFailure(tokens=rung.tokens, precision=rung.precision, backend="fake", reason="broke")
+    profile = empty_profile(bundle.manifest).add(first).add(second)
+    assert profile.engines == (second,)
+    assert profile.add(failure).engines == ()
+    assert profile.add(failure).failed(rung, "fake")
+    assert profile.add(failure).add(first).failures == ()
+
+
+def test_isolated_measurement_knows_the_peak_memory(bundle: Bundle) -> None:
+    rung = bundle.manifest.rungs[0]
+    found = measure_isolated(bundle, rung, "onnxruntime", SHORT)
+    assert isinstance(found, EngineProfile)
+    assert found.of(rung)
+    assert found.memory_mb is not None
+    assert 20 < found.memory_mb < 400
+
+
+def test_isolated_failure_is_a_result_with_its_reason(bundle: Bundle) -> None:
+    rung = bundle.manifest.rungs[0]
+    (bundle.folder / rung.weights.name).unlink()
+    found = measure_isolated(bundle, rung, "onnxruntime", SHORT)
+    assert isinstance(found, EngineFailure)
+    assert "fp32.bin: cannot be opened" in found.reason
+
+
+def test_crash_of_an_engine_is_a_result(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The measuring process is killed by a signal, as a driver that crashes would do it."""
+    crash = tmp_path / "python"
+    crash.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    crash.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(crash))
+    found = measure_isolated(bundle, bundle.manifest.rungs[0], "onnxruntime", SHORT)
+    assert isinstance(found, EngineFailure)
+    assert found.reason == "the process died of SIGSEGV"
+
+
+def test_bench_measures_every_rung_and_stores(bundle_folder: Path) -> None:
+    seen: list[tuple[int, int, str]] = []
+    found = bench(bundle_folder, effort=SHORT, progress=lambda *step: seen.append(step))
+    assert [step[:2] for step in seen] == [(0, 4), (1, 4), (2, 4), (3, 4)]
+    assert found.profile.complete(found.bundle.manifest)
+    assert found.profile.failures == ()
+    assert load_profile(found.bundle.manifest) == found.profile
+    record = found.as_json()
+    assert len(record["engines"]) == 4
+    assert json.loads(json.dumps(record)) == record
+
+
+def test_bench_lists_what_fails_and_does_not_keep_it(bundle_folder: Path) -> None:
+    (bundle_folder / "int8.bin").write_bytes(b"")
+    found = bench(bundle_folder, effort=SHORT)
+    assert {failure.precision for failure in found.profile.failures} == {"int8"}
+    assert load_profile(found.bundle.manifest).failures == ()
+
+
+def test_bench_refuses_a_backend_that_is_not_here(bundle_folder: Path) -> None:
+    with pytest.raises(BackendError, match="NvTensorRTRTX"):
+        bench(bundle_folder, backend=["onnxruntime:tensorrt-rtx"], effort=SHORT)
+
+
+def test_quick_profile_measures_everything_once(bundle: Bundle) -> None:
+    first = quick_profile(bundle, Budget())
+    assert first.complete(bundle.manifest)
+    assert quick_profile(bundle, Budget()) == first
+
+
+def test_quick_profile_stops_in_time(bundle: Bundle) -> None:
+    assert quick_profile(bundle, Budget(), seconds=0).engines == ()
+
+
+def test_budget_is_measured_once_and_said_in_one_line(bundle: Bundle) -> None:
+    said: list[str] = []
+    choice, profile = select(bundle, Budget(max_latency_ms=1000), notify=said.append)
+    assert len(said) == 1
+    assert "measured 1 of 4 engines here" in said[0]
+    assert choice.measured == profile.engines[0]
+    select(bundle, Budget(max_latency_ms=1000), notify=said.append)
+    assert len(said) == 1
+
+
+def test_no_budget_measures_and_says_nothing(bundle: Bundle, cache: Path) -> None:
+    select(bundle, Budget(min_accuracy=82), notify=pytest.fail)
+    assert not cache.exists()
+
+
+def test_memory_budget_is_measured_in_a_process_of_its_own(bundle: Bundle) -> None:
+    choice, _ = select(bundle, Budget(max_memory_mb=1000, tokens=1, precision="int8"))
+    assert choice.met
+    assert choice.measured is not None
+    assert choice.measured.memory_mb is not None
+
+
+def test_engine_that_breaks_while_measured_is_left_out(bundle: Bundle) -> None:
+    broken = {"s4-fp32.onnx": "broken", "s4-int8.onnx": "broken"}
+    choice, profile = select(bundle, Budget(max_latency_ms=1000), backend=FakeBackend(broken=broken))
+    assert choice.rung.name == "s1-fp32"
+    assert {failure.tokens for failure in profile.failures} == {4}
+
+
+def test_unwritable_cache_is_said_and_not_fatal(bundle: Bundle, cache: Path) -> None:
+    cache.write_text("a file where the folder should be")
+    said: list[str] = []
+    choice, _ = select(bundle, Budget(max_latency_ms=1000), notify=said.append)
+    assert choice.met
+    assert "the profile is not kept" in said[-1]
+    with pytest.raises(StorageError):
+        save_profile(empty_profile(bundle.manifest))
+
+
+def test_effort_of_a_first_look_is_small() -> None:
+    assert QUICK.most * QUICK.seconds < 3
+    assert QUICK.warm_runs + QUICK.runs < 5
+
+
+def test_usable_cpus_follow_affinity_and_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    limit = tmp_path / "cpu.max"
+    monkeypatch.setattr(device, "_CGROUP_LIMIT", limit)
+    assert device.usable_cpus() == 8
+    for text, cpus in {"max 100000": 8, "150000 100000": 2, "10000 100000": 1, "9900000 100000": 8}.items():
+        limit.write_text(text)
+        assert device.usable_cpus() == cpus
+
+
+def test_gpus_from_what_the_driver_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_NVIDIA", tmp_path / "none")
+    monkeypatch.setattr(device, "_BOARD", tmp_path / "model")
+    assert device.gpus() == []
+    (tmp_path / "model").write_text("NVIDIA Jetson Orin Nano\0")
+    assert device.gpus() == ["NVIDIA Jetson Orin Nano"]
+    (tmp_path / "gpus" / "0").mkdir(parents=True)
+    (tmp_path / "gpus" / "0" / "information").write_text("Model: \t\t NVIDIA L4\nIRQ: 1\n")
+    monkeypatch.setattr(device, "_NVIDIA", tmp_path / "gpus")
+    assert device.gpus() == ["NVIDIA L4"]
