@@ -131,10 +131,10 @@ def _rows(
                 f"field {shorten(field.name)!r} of the scan has the unknown datatype {field.datatype}"
             )
         dtype = np.dtype(code).newbyteorder(">" if big else "<")
-        if field.offset + dtype.itemsize * count > steps[0]:
+        end = field.offset + dtype.itemsize * count
+        if end > steps[0]:
             raise source.error(
-                f"field {shorten(field.name)!r} of the scan ends at byte {field.offset + dtype.itemsize * count}, "
-                f"a point has point_step {steps[0]}"
+                f"field {shorten(field.name)!r} of the scan ends at byte {end}, a point has point_step {steps[0]}"
             )
         strides = (steps[1], steps[0], dtype.itemsize)
         values = np.ndarray((*shape, count), dtype, points, field.offset, strides)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from foundry_edge_runtime.errors import FoundryEdgeError, InputError, ScanError
+from foundry_edge_runtime.errors import InputError, ScanError
 from foundry_edge_runtime.pointcloud import Bounds, PointCloud
 from foundry_edge_runtime.readers.detect import SUFFIXES, detect
 from foundry_edge_runtime.readers.policy import choose_origin, finish, recentre
@@ -65,14 +65,17 @@ def read_scans(
     """
     options = Options(salvage, parse_columns(columns), topic, vertices, seed)
     with open_source(source) as opened:
-        try:
-            yield from _scans(opened, options)
-        except FoundryEdgeError:
-            raise
-        except MemoryError:
-            raise opened.error("the scan does not fit into memory", "split it into smaller files") from None
-        except OSError as error:
-            raise opened.error(f"cannot be read: {error.strerror or error}", "check the disk") from None
+        yield from scans_in(opened, options)
+
+
+def scans_in(source: Source, options: Options) -> Iterator[PointCloud]:
+    """The scans of an open source; whatever goes wrong is a `FoundryEdgeError`."""
+    try:
+        yield from _scans(source, options)
+    except MemoryError:
+        raise source.error("the scan does not fit into memory", "split it into smaller files") from None
+    except OSError as error:
+        raise source.error(f"cannot be read: {error.strerror or error}", "check the disk") from None
 
 
 def _scans(source: Source, options: Options) -> Iterator[PointCloud]:

@@ -25,9 +25,8 @@ _MODULES = {
     "stl": "stl",
     "las": "las",
     "glb": "glb",
-    "e57": "e57",
 }
-_SCANS = {"mcap": "mcap_bag"}
+_SCANS = {"mcap": "mcap_bag", "e57": "e57"}
 """Formats that hold several scans; one that cannot be read is yielded as its error."""
 
 
