@@ -43,7 +43,7 @@ _CELLS: dict[str, Cell] = {
     "size": lambda rung, _: size(rung.bytes),
     "MACs": _macs,
     "parity": _parity,
-    "fidelity": lambda rung, _: f"{rung.fidelity.cosine_mean:.4f}",
+    "fidelity": lambda rung, _: f"{rung.fidelity.cosine_mean:.4f}" if rung.fidelity else _NONE,
     "accuracy": lambda rung, _: _NONE if rung.accuracy is None else f"{rung.accuracy.value:.1f} %",
     "calibration": _calibration,
     "grouping": lambda _, seen: _NONE if seen is None else f"{seen.group_ms.p50:.2f}",

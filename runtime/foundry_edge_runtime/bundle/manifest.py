@@ -32,6 +32,13 @@ class Calibration(_Strict):
     samples: int = Field(ge=1)
     data: str = Field(description="name of the calibration data")
     data_sha256: str
+    policy: str = Field("", description="which linear maps were quantised")
+    kept: tuple[str, ...] = Field((), description="modules left in float all the same")
+    seed: int = 0
+    tensors: int = Field(0, ge=0, description="activations whose range was found")
+    growing: int = Field(
+        0, ge=0, description="of these, still growing by over 1 % in the last quarter of clouds"
+    )
 
 
 class Fidelity(_Strict):
@@ -72,10 +79,11 @@ class Rung(_Strict):
     weights: FileRef
     macs: dict[str, int] = Field(description="multiply-accumulates per cloud and stage, attention included")
     parity: Parity
-    fidelity: Fidelity
+    fidelity: Fidelity | None = Field(None, description="None when the teacher was not at hand")
     accuracy: Accuracy | None = None
     calibration: Calibration | None = None
     gates: dict[str, bool] = Field(default_factory=dict, description="quality gate -> passed")
+    key: str = Field("", description="hash of all the rung was made from; equal keys mean the same rung")
 
     @property
     def name(self) -> str:
@@ -86,6 +94,17 @@ class Rung(_Strict):
     def forced(self) -> bool:
         """Whether a quality gate failed and the rung was kept with --force."""
         return not all(self.gates.values())
+
+    @property
+    def likeness(self) -> float:
+        """Mean cosine to the teacher.
+
+        Where it was not measured, a stand-in below every measured one: more SuperTokens, then closer to
+        FP32, ranks higher.
+        """
+        if self.fidelity is not None:
+            return self.fidelity.cosine_mean
+        return (2 * self.tokens + self.parity.cosine_mean) / 1e6 - 2
 
     @property
     def bytes(self) -> int:

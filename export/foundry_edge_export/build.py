@@ -1,0 +1,161 @@
+"""One budget at a time: trace, check parity, quantise, measure, judge."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import onnx
+
+from foundry_edge.models.macs import student_macs
+from foundry_edge.models.student import Student
+from foundry_edge_calibration.clouds import Clouds, calibration_clouds
+from foundry_edge_calibration.engine import Array, run_all
+from foundry_edge_calibration.placement import Site, choose_sites
+from foundry_edge_calibration.qdq import insert_qdq
+from foundry_edge_calibration.ranges import observe
+from foundry_edge_export.compact import store_in_half
+from foundry_edge_export.draft import Draft
+from foundry_edge_export.evaluation import Evaluation
+from foundry_edge_export.gates import fp32_gates, int8_gates
+from foundry_edge_export.graph import trace
+from foundry_edge_export.lint import lint
+from foundry_edge_export.parity import ParityClouds, parity_clouds, relative_parity, torch_parity
+from foundry_edge_export.progress import Progress
+from foundry_edge_export.settings import ExportSettings
+from foundry_edge_runtime.bundle.manifest import Calibration, Parity
+
+
+@dataclass
+class Workshop:
+    """What all rungs of one export are made and measured with.
+
+    Attributes:
+        student: in eval mode.
+        student_sha256: of its weights file.
+        settings: what was asked for.
+        evaluation: held-out clouds.
+        versions: of the libraries that write and run the graphs.
+        progress: told of every step.
+    """
+
+    student: Student
+    student_sha256: str
+    settings: ExportSettings
+    evaluation: Evaluation
+    versions: dict[str, str]
+    progress: Progress
+
+    @cached_property
+    def calibration(self) -> Clouds:
+        """Calibration clouds, drawn once."""
+        settings = self.settings
+        spec = self.student.config.teacher.preprocessing
+        clouds = calibration_clouds(settings.calibration_data, spec, settings.samples, settings.seed)
+        for warning in clouds.warnings:
+            self.progress.note(warning)
+        return clouds
+
+    @cached_property
+    def parity_clouds(self) -> ParityClouds:
+        """Clouds for the comparison with torch."""
+        return parity_clouds(self.student.config.teacher.preprocessing)
+
+    def key(self, count: int, precision: str) -> str:
+        """Hash of everything that a rung depends on."""
+        parts = {
+            "student": self.student_sha256,
+            "tokens": count,
+            "precision": precision,
+            "evaluation": self.evaluation.sha256,
+            "teacher": self.evaluation.teacher is not None,
+            "versions": self.versions,
+        }
+        if precision == "int8":
+            settings = self.settings
+            parts |= {
+                "data": self.calibration.sha256,
+                "method": settings.calibration_method,
+                "quantize": settings.quantize,
+                "keep": sorted(settings.keep_float),
+            }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def build(self, count: int, precisions: tuple[str, ...]) -> Iterator[Draft]:
+        """The rungs of one budget. FP32 is always built and checked; the others are measured against it."""
+        self.progress.step(f"s{count}: tracing")
+        plain = trace(self.student, count)
+        model = store_in_half(plain)
+        lint(model, f"s{count}-fp32")
+        self.progress.step(f"s{count}: comparing with torch")
+        parity = torch_parity(self.student, model, count, self.parity_clouds)
+        reference = run_all(model, self.evaluation.groups, self.evaluation.centers)
+        fp32 = self._draft(count, "fp32", model, parity, fp32_gates(parity), reference)
+        if "fp32" in precisions or not fp32.passed:
+            yield fp32
+        if "int8" in precisions and fp32.passed:
+            yield self._int8(count, plain, reference)
+
+    def notes(self) -> tuple[str, ...]:
+        """Warnings about the calibration data, if they were drawn."""
+        clouds = self.__dict__.get("calibration")
+        return clouds.warnings if clouds is not None else ()
+
+    def _int8(self, count: int, model: onnx.ModelProto, reference: dict[str, Array]) -> Draft:
+        sites = choose_sites(model, self.settings.quantize, self.settings.keep_float)
+        ranges, calibration = self._ranges(count, model, sites)
+        quantised = store_in_half(insert_qdq(model, sites, ranges))
+        lint(quantised, f"s{count}-int8")
+        self.progress.step(f"s{count}: measuring INT8")
+        found = run_all(quantised, self.evaluation.groups, self.evaluation.centers)
+        parity = relative_parity(found["tokens"], reference["tokens"])
+        accuracy = self.evaluation.accuracy(found.get("logits"))
+        gates = int8_gates(parity, accuracy, self.evaluation.accuracy(reference.get("logits")))
+        return self._draft(count, "int8", quantised, parity, gates, found, calibration)
+
+    def _ranges(
+        self, count: int, model: onnx.ModelProto, sites: list[Site]
+    ) -> tuple[dict[str, float], Calibration]:
+        settings, clouds = self.settings, self.calibration
+        self.progress.step(f"s{count}: calibrating on {len(clouds)} clouds")
+        tensors = list(dict.fromkeys(site.activation for site in sites))
+        observation = observe(model, tensors, clouds.groups, clouds.centers)
+        coverage = observation.coverage
+        calibration = Calibration(
+            method=settings.calibration_method,
+            samples=len(clouds),
+            data=clouds.name,
+            data_sha256=clouds.sha256,
+            policy=settings.quantize,
+            kept=tuple(sorted(settings.keep_float)),
+            seed=settings.seed,
+            tensors=coverage.tensors,
+            growing=coverage.growing,
+        )
+        return observation.ranges(settings.calibration_method), calibration
+
+    def _draft(
+        self,
+        count: int,
+        precision: str,
+        model: onnx.ModelProto,
+        parity: Parity,
+        gates: dict[str, bool],
+        outputs: dict[str, Array],
+        calibration: Calibration | None = None,
+    ) -> Draft:
+        return Draft(
+            tokens=count,
+            precision=precision,
+            model=model,
+            key=self.key(count, precision),
+            macs=student_macs(self.student.config, count),
+            parity=parity,
+            fidelity=self.evaluation.fidelity(outputs["tokens"]),
+            accuracy=self.evaluation.accuracy(outputs.get("logits")),
+            calibration=calibration,
+            gates=gates,
+        )

@@ -1,0 +1,81 @@
+"""A rung that was built and measured, before it is part of a bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx
+
+from foundry_edge_export.gates import advice
+from foundry_edge_runtime.bundle.manifest import Accuracy, Calibration, Fidelity, FileRef, Parity, Rung
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Everything of a manifest rung but its files, and the graph they will hold.
+
+    Attributes:
+        model: self-contained graph.
+        key: hash of all that the rung was made from; equal keys mean the same rung.
+        fresh: built now, not taken over from the bundle.
+    """
+
+    tokens: int
+    precision: str
+    model: onnx.ModelProto
+    key: str
+    macs: dict[str, int]
+    parity: Parity
+    fidelity: Fidelity | None
+    accuracy: Accuracy | None
+    calibration: Calibration | None
+    gates: dict[str, bool]
+    fresh: bool = True
+
+    @property
+    def name(self) -> str:
+        """For example ``s4-int8``."""
+        return f"s{self.tokens}-{self.precision}"
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate was passed."""
+        return all(self.gates.values())
+
+    @property
+    def advice(self) -> str:
+        """What may help against the first failed gate."""
+        return advice(self.gates)
+
+    def rung(self, graph: FileRef, weights: FileRef) -> Rung:
+        """The manifest's entry."""
+        return Rung(
+            tokens=self.tokens,
+            precision=self.precision,
+            graph=graph,
+            weights=weights,
+            key=self.key,
+            macs=self.macs,
+            parity=self.parity,
+            fidelity=self.fidelity,
+            accuracy=self.accuracy,
+            calibration=self.calibration,
+            gates=self.gates,
+        )
+
+
+def draft_of(rung: Rung, model: onnx.ModelProto) -> Draft:
+    """A rung of an existing bundle as a draft."""
+    return Draft(
+        tokens=rung.tokens,
+        precision=rung.precision,
+        model=model,
+        key=rung.key,
+        macs=rung.macs,
+        parity=rung.parity,
+        fidelity=rung.fidelity,
+        accuracy=rung.accuracy,
+        calibration=rung.calibration,
+        gates=rung.gates,
+        fresh=False,
+    )

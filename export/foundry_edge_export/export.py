@@ -1,0 +1,178 @@
+"""Export a student: the public function behind `foundry-edge export`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from foundry_edge.models.load import load_student, model_folder
+from foundry_edge.models.store import weights_sha256
+from foundry_edge_calibration.clouds import DEFAULT_SAMPLES
+from foundry_edge_calibration.methods import DEFAULT_METHOD
+from foundry_edge_calibration.placement import DEFAULT_POLICY
+from foundry_edge_export.build import Workshop
+from foundry_edge_export.bundle_files import assemble, merge, read_bundle, read_drafts
+from foundry_edge_export.commit import check_replaceable, commit
+from foundry_edge_export.draft import Draft
+from foundry_edge_export.evaluation import load_evaluation
+from foundry_edge_export.lock import locked
+from foundry_edge_export.progress import Progress, Silent
+from foundry_edge_export.report import ExportReport, sizes_of
+from foundry_edge_export.settings import ExportSettings
+from foundry_edge_runtime.errors import GateError, MissingExtraError
+
+_LIBRARIES = ("foundry-edge", "torch", "onnx", "onnxscript", "onnxruntime")
+
+
+def export(
+    student: str | Path = "foundry-out/student",
+    *,
+    tokens: Sequence[int] = (4,),
+    precision: Sequence[str] = ("int8",),
+    out: str | Path = "foundry-out/bundle",
+    backend: str = "onnx",
+    calibration_data: str | Path | None = None,
+    calibration_method: str = DEFAULT_METHOD,
+    samples: int = DEFAULT_SAMPLES,
+    quantize: str = DEFAULT_POLICY,
+    keep_float: Sequence[str] = (),
+    evaluation_data: str | Path | None = None,
+    teacher: str | Path | None = None,
+    force: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> ExportReport:
+    """Export rungs (every budget in every precision) into a bundle, measured and gated.
+
+    Rungs are added to a bundle of the same student and replace rungs of the same name; a rung made from the
+    same inputs is kept as it is. A bundle of another student is replaced once everything has succeeded.
+
+    Args:
+        student: a folder made by `distill`, or ``embedded:student``.
+        tokens: budgets s, each one of the student's.
+        precision: ``fp32``, ``int8``.
+        out: the bundle.
+        backend: ``onnx``.
+        calibration_data: an .npz data set (training side), a scan or a folder of scans; None takes the
+            training side of the embedded sample set.
+        calibration_method: ``minmax``, ``percentile``, ``entropy`` or ``mse``.
+        samples: calibration clouds.
+        quantize: which maps are INT8, one of `foundry_edge_calibration.placement.POLICIES`.
+        keep_float: modules left in float all the same, such as ``blocks.11``.
+        evaluation_data: an .npz data set whose test side measures fidelity and accuracy; None takes the
+            embedded sample set's.
+        teacher: for fidelity; None takes the embedded teacher if the student was distilled from it.
+        force: keep rungs that fail a gate, marked in the manifest.
+        seed: of the draw of calibration clouds.
+        progress: told of every step.
+
+    Raises:
+        InputError: an option, the student, the data or the place of the bundle is wrong.
+        GateError: a rung failed a gate; the bundle is as before.
+        EnvironmentFault: the disk is full, a library is missing or of the wrong version.
+    """
+    settings = ExportSettings(
+        tokens=tuple(sorted(set(tokens))),
+        precision=tuple(dict.fromkeys(precision)),
+        backend=backend,
+        calibration_data=calibration_data,
+        calibration_method=calibration_method,
+        samples=samples,
+        quantize=quantize,
+        keep_float=tuple(keep_float),
+        evaluation_data=evaluation_data,
+        teacher=teacher,
+        force=force,
+        seed=seed,
+    )
+    settings.check()
+    folder = Path(out).absolute()
+    check_replaceable(folder)
+    with locked(folder, waiting=lambda: _tell(progress, "waiting for another export into this bundle")):
+        return _Export(Path(student), settings, folder, progress or Silent()).run()
+
+
+def _tell(progress: Progress | None, text: str) -> None:
+    if progress is not None:
+        progress.note(text)
+
+
+class _Export:
+    """One export, under the bundle's lock."""
+
+    def __init__(self, student: Path, settings: ExportSettings, folder: Path, progress: Progress) -> None:
+        self.started = time.monotonic()
+        self.settings, self.folder, self.progress = settings, folder, progress
+        self.notes: list[str] = []
+        progress.step("loading student and evaluation clouds")
+        loaded = load_student(student)
+        settings.check_tokens(loaded.config)
+        evaluation = load_evaluation(loaded.config, settings.teacher, settings.evaluation_data)
+        digest = weights_sha256(model_folder(student))
+        self.workshop = Workshop(loaded, digest, settings, evaluation, _versions(), self.progress)
+        self._note(*evaluation.notes)
+
+    def run(self) -> ExportReport:
+        """Build what is missing, judge, write."""
+        old = self._old_drafts()
+        asked = [draft for count in self.settings.tokens for draft in self._budget(count, old)]
+        failed = [draft for draft in asked if not draft.passed]
+        if failed and not self.settings.force:
+            self.progress.failed(self._report(asked, "", {}, kept=False))
+            raise _gate_error(failed)
+        self.progress.step("writing the bundle")
+        drafts = merge(old, asked)
+        manifest, files = assemble(drafts, self.workshop.student.config, self.workshop.student_sha256)
+        commit(self.folder, manifest, files)
+        return self._report(asked, manifest.id, sizes_of(manifest), kept=True)
+
+    def _old_drafts(self) -> list[Draft]:
+        """The rungs to keep: those of the same student."""
+        bundle = read_bundle(self.folder)
+        if bundle is None:
+            return []
+        if bundle.manifest.student_sha256 != self.workshop.student_sha256:
+            self._note(
+                f"{self.folder.name} holds another student's bundle ({bundle.manifest.id}); it is replaced"
+            )
+            return []
+        return read_drafts(bundle)
+
+    def _budget(self, count: int, old: list[Draft]) -> list[Draft]:
+        """The rungs asked for with ``count`` SuperTokens, old ones where nothing has changed."""
+        known = {draft.key: draft for draft in old if draft.tokens == count}
+        keys = {precision: self.workshop.key(count, precision) for precision in self.settings.precision}
+        missing = tuple(precision for precision, key in keys.items() if key not in known)
+        built = list(self.workshop.build(count, missing)) if missing else []
+        return merge([known[key] for key in keys.values() if key in known], built)
+
+    def _report(self, drafts: list[Draft], identity: str, sizes: dict[str, int], kept: bool) -> ExportReport:
+        seconds = time.monotonic() - self.started
+        notes = (*self.notes, *self.workshop.notes())
+        return ExportReport(self.folder, identity, tuple(drafts), sizes, notes, seconds, kept)
+
+    def _note(self, *lines: str) -> None:
+        for line in lines:
+            self.notes.append(line)
+            self.progress.note(line)
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the libraries that write and run graphs."""
+    try:
+        return {name: version(name) for name in _LIBRARIES}
+    except PackageNotFoundError as error:
+        raise MissingExtraError(error.name, "export", "export") from error
+
+
+def _gate_error(failed: list[Draft]) -> GateError:
+    first = failed[0]
+    gates = ", ".join(name for name, passed in first.gates.items() if not passed)
+    more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+    return GateError(
+        f"failed {gates}{more}; nothing was kept",
+        where=first.name,
+        remedy=f"try {first.advice}, or keep it with --force",
+    )

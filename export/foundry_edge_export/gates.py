@@ -1,0 +1,49 @@
+"""Quality gates: a rung that fails one is not kept, unless forced."""
+
+from __future__ import annotations
+
+from foundry_edge_runtime.bundle.manifest import Accuracy, Parity
+
+FP32_MAX_ABS = 1e-4
+FP16_COSINE = 0.9999
+INT8_COSINE_MEAN = 0.999
+INT8_COSINE_WORST = 0.98
+ACCURACY_DROP = 0.5
+
+_HELP = {
+    "parity": "this is a defect of the export or of ONNX Runtime: please report it",
+    "cosine": "--precision fp32 or int8 instead",
+    "cosine_mean": "another --calibration-method, more --samples, or --keep-float with a block",
+    "cosine_worst": "more --samples, other --calibration-data, or --keep-float with a block",
+    "accuracy_drop": "another --calibration-method, more --samples, or --keep-float with a block",
+}
+
+
+def fp32_gates(parity: Parity) -> dict[str, bool]:
+    """Largest difference from torch at most 1e-4."""
+    return {"parity": parity.max_abs <= FP32_MAX_ABS}
+
+
+def fp16_gates(parity: Parity) -> dict[str, bool]:
+    """Mean token cosine to FP32 at least 0.9999."""
+    return {"cosine": parity.cosine_mean >= FP16_COSINE}
+
+
+def int8_gates(parity: Parity, accuracy: Accuracy | None, fp32: Accuracy | None) -> dict[str, bool]:
+    """Mean token cosine to FP32 at least 0.999, worst cloud at least 0.98, accuracy drop at most 0.5 points.
+
+    A test set of fewer than 200 clouds cannot resolve half a point: one cloud may then change.
+    """
+    gates = {
+        "cosine_mean": parity.cosine_mean >= INT8_COSINE_MEAN,
+        "cosine_worst": parity.cosine_worst >= INT8_COSINE_WORST,
+    }
+    if accuracy is not None and fp32 is not None:
+        allowed = max(ACCURACY_DROP, 100 / accuracy.samples) + 1e-9
+        gates["accuracy_drop"] = fp32.value - accuracy.value <= allowed
+    return gates
+
+
+def advice(gates: dict[str, bool]) -> str:
+    """What may help against the first failed gate."""
+    return next((_HELP[name] for name, passed in gates.items() if not passed), "")

@@ -1,0 +1,134 @@
+"""Student to ONNX: traced, cleaned of everything that says where it was made, named after its modules."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+
+import onnx
+import torch
+
+from foundry_edge.models.student import Student
+from foundry_edge_export.inference import InferenceStudent
+from foundry_edge_runtime.errors import BackendError
+
+OPSET = 20
+IR = 10
+INPUTS = ("groups", "centers")
+OUTPUTS = ("tokens", "global", "logits")
+_SCOPES = "pkg.torch.onnx.name_scopes"
+
+
+def trace(student: Student, count: int) -> onnx.ModelProto:
+    """The FP32 graph of a student with ``count`` SuperTokens, weights inside.
+
+    Inputs ``groups`` (B, c, K, 3) and ``centers`` (B, c, 3), outputs ``tokens`` (B, c, d), ``global``
+    (B, 2d) and, with a head, ``logits`` (B, labels); float32, B dynamic. Opset 20, IR 10.
+
+    Raises:
+        BackendError: the installed exporter wrote another opset or IR version.
+    """
+    spec = student.config.teacher.preprocessing
+    with _one_thread():
+        module = InferenceStudent(student, count)
+    example = (torch.zeros(2, spec.groups, spec.group_size, 3), torch.zeros(2, spec.groups, 3))
+    batch = {0: torch.export.Dim("batch", min=1)}
+    with _quiet():
+        program = torch.onnx.export(
+            module,
+            example,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=INPUTS,
+            output_names=OUTPUTS if module.head is not None else OUTPUTS[:2],
+            dynamic_shapes=(batch, batch),
+            verbose=False,
+        )
+    if program is None:
+        raise BackendError(
+            "torch.onnx.export returned nothing", remedy="install the pinned torch (constraints.txt)"
+        )
+    return _clean(program.model_proto)
+
+
+def check_versions(model: onnx.ModelProto, where: object = None) -> None:
+    """Refuse a model of another opset or IR version than 20 and 10.
+
+    Raises:
+        BackendError: it is one.
+    """
+    opsets = {(entry.domain, entry.version) for entry in model.opset_import}
+    if opsets != {("", OPSET)} or model.ir_version != IR:
+        raise BackendError(
+            f"expected opset {OPSET} and IR {IR}, found {sorted(opsets)} and IR {model.ir_version}",
+            where=where,
+            remedy="install the pinned versions: pip install -c constraints.txt 'foundry-edge[export]'",
+        )
+
+
+def _clean(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A new model without traces (source paths, doc strings); nodes are named ``module/Operator``."""
+    check_versions(model, "torch.onnx.export")
+    seen: Counter[str] = Counter()
+    graph = onnx.GraphProto(name="student")
+    for node in model.graph.node:
+        name = f"{_module(node)}/{node.op_type}".lstrip("/")
+        seen[name] += 1
+        plain = onnx.NodeProto(
+            op_type=node.op_type,
+            input=node.input,
+            output=node.output,
+            attribute=node.attribute,
+            name=name if seen[name] == 1 else f"{name}.{seen[name]}",
+        )
+        graph.node.append(plain)
+    graph.initializer.extend(_plain(tensor) for tensor in model.graph.initializer)
+    for source, target in ((model.graph.input, graph.input), (model.graph.output, graph.output)):
+        target.extend(onnx.ValueInfoProto(name=value.name, type=value.type) for value in source)
+    return onnx.helper.make_model(
+        graph,
+        ir_version=IR,
+        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        producer_name="foundry-edge",
+    )
+
+
+def _module(node: onnx.NodeProto) -> str:
+    """The module a node came from, e.g. ``blocks.3.attn.qkv``; its own name when the exporter made it."""
+    for entry in node.metadata_props:
+        if entry.key == _SCOPES:
+            scopes = [part.strip(" '[]\"") for part in entry.value.split(",")]
+            return scopes[-2] if len(scopes) > 1 else ""
+    return node.name
+
+
+def _plain(tensor: onnx.TensorProto) -> onnx.TensorProto:
+    return onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor), tensor.name)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Fold constants the same way whatever the number of threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's notices: missing torchvision, deprecations inside torch itself."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

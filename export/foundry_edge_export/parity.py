@@ -1,0 +1,122 @@
+"""Does ONNX Runtime compute what torch does? Measured, not assumed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+
+from foundry_edge.data.samples import load_samples
+from foundry_edge.data.shapes import TEST
+from foundry_edge.models.student import Student
+from foundry_edge_calibration.clouds import group_clouds
+from foundry_edge_calibration.engine import Array, open_session, run_batches
+from foundry_edge_export.graph import OUTPUTS
+from foundry_edge_export.inference import InferenceStudent
+from foundry_edge_runtime.bundle.manifest import Parity
+from foundry_edge_runtime.grouping import Preprocessing
+
+_SHAPES = 4
+_SIZES = (1024, 700, 300)
+_TIE = 1e-5
+
+
+@dataclass(frozen=True)
+class ParityClouds:
+    """The same clouds twice: in file order for torch, with their points permuted for ONNX Runtime.
+
+    Attributes:
+        groups, centers: (M, c, K, 3) and (M, c, 3) float32 of the clouds as they are.
+        permuted_groups, permuted_centers: of the clouds with permuted points.
+    """
+
+    groups: Array
+    centers: Array
+    permuted_groups: Array
+    permuted_centers: Array
+
+
+def parity_clouds(spec: Preprocessing, seed: int = 0) -> ParityClouds:
+    """Twelve clouds: four shapes of the sample set's test side at three sizes."""
+    rng = np.random.default_rng(seed)
+    shapes = load_samples().part(TEST).xyz
+    chosen = shapes[rng.permutation(len(shapes))[:_SHAPES]]
+    clouds = [xyz[:size] for xyz in chosen for size in _SIZES]
+    permuted = [xyz[rng.permutation(len(xyz))] for xyz in clouds]
+    return ParityClouds(*group_clouds(clouds, spec), *group_clouds(permuted, spec))
+
+
+def torch_parity(student: Student, model: onnx.ModelProto, count: int, clouds: ParityClouds) -> Parity:
+    """Largest difference of any output from torch in float64, and of the tokens' direction.
+
+    ONNX Runtime runs the permuted clouds, one by one and all at once. A cloud in which a token lies
+    between two SuperTokens, within rounding, is left out: either assignment is right there. The reference
+    is the student's inference form; how far `Student.forward` (float32) is from it counts too.
+    """
+    reference, clear = _reference(student, count, clouds)
+    session = open_session(model)
+    names = OUTPUTS[: len(reference)]
+    worst, cosines = _form_error(student, count, clouds, reference[0], clear), np.ones(0)
+    for batch in (1, len(clouds.groups)):
+        parts = list(run_batches(session, names, clouds.permuted_groups, clouds.permuted_centers, batch))
+        found = [np.concatenate([part[i] for part in parts]) for i in range(len(names))]
+        gaps = [np.abs(f[clear] - e[clear]).max(initial=0.0) for f, e in zip(found, reference, strict=True)]
+        worst = max(worst, *map(float, gaps))
+        cosines = token_cosines(found[0][clear], reference[0][clear])
+    return _parity("torch float64", worst, cosines)
+
+
+def relative_parity(found: Array, reference: Array) -> Parity:
+    """Tokens (M, c, d) of a lower precision against those of the FP32 graph."""
+    return _parity("fp32", float(np.abs(found - reference).max()), token_cosines(found, reference))
+
+
+def token_cosines(
+    found: npt.NDArray[np.floating], reference: npt.NDArray[np.floating]
+) -> npt.NDArray[np.float64]:
+    """Mean token cosine (M,) per cloud of tokens (M, c, d)."""
+    a, b = found.astype(np.float64), reference.astype(np.float64)
+    norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+    return np.asarray(((a * b).sum(axis=-1) / np.maximum(norms, 1e-30)).mean(axis=-1))
+
+
+def _parity(reference: str, max_abs: float, cosines: npt.NDArray[np.float64]) -> Parity:
+    return Parity(
+        reference=reference,
+        max_abs=max_abs,
+        cosine_mean=float(cosines.mean()),
+        cosine_worst=float(cosines.min()),
+        samples=len(cosines),
+    )
+
+
+@torch.no_grad()
+def _reference(
+    student: Student, count: int, clouds: ParityClouds
+) -> tuple[list[npt.NDArray[np.float64]], npt.NDArray[np.bool_]]:
+    """Outputs in float64, and which clouds (M,) have no tie."""
+    module = InferenceStudent(student, count, torch.float64)
+    groups, centers = torch.from_numpy(clouds.groups).double(), torch.from_numpy(clouds.centers).double()
+    outputs = [value.numpy() for value in module(groups, centers)]
+    logits = module.dso.logits(module.tokenizer(groups), module.position(centers))
+    if count == 1:
+        return outputs, np.ones(len(groups), dtype=np.bool_)
+    first, second = logits.topk(2, dim=-1).values.unbind(-1)
+    clear = ((first - second) > _TIE * logits.abs().amax().clamp_min(1.0)).all(dim=1)
+    return outputs, clear.numpy() if clear.any() else np.ones_like(clear.numpy())
+
+
+@torch.no_grad()
+def _form_error(
+    student: Student,
+    count: int,
+    clouds: ParityClouds,
+    tokens: npt.NDArray[np.float64],
+    clear: npt.NDArray[np.bool_],
+) -> float:
+    """Largest difference of `Student.forward` (float32) from the reference tokens (M, c, d)."""
+    forward = student(torch.from_numpy(clouds.groups), torch.from_numpy(clouds.centers), count).numpy()
+    return float(np.abs(forward[clear] - tokens[clear]).max())

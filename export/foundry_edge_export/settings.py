@@ -1,0 +1,78 @@
+"""What an export is asked for, checked before any work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from foundry_edge.models.config import StudentConfig
+from foundry_edge_calibration.methods import METHODS
+from foundry_edge_calibration.placement import POLICIES
+from foundry_edge_runtime.errors import BackendError, InputError
+
+PRECISIONS = ("fp32", "int8")
+BACKENDS = ("onnx",)
+_LATER = ("tensorrt", "tensorrt-rtx")
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """Options of one export; see `foundry_edge_export.export.export` for their meaning."""
+
+    tokens: tuple[int, ...]
+    precision: tuple[str, ...]
+    backend: str
+    calibration_data: str | Path | None
+    calibration_method: str
+    samples: int
+    quantize: str
+    keep_float: tuple[str, ...]
+    evaluation_data: str | Path | None
+    teacher: str | Path | None
+    force: bool
+    seed: int
+
+    def check(self) -> None:
+        """Refuse unknown names.
+
+        Raises:
+            InputError: names the option and its choices.
+            BackendError: the backend is not one this version writes.
+        """
+        if not self.tokens or not self.precision:
+            raise InputError(
+                "nothing to export", where="--tokens, --precision", remedy="give at least one of each"
+            )
+        for name in self.precision:
+            _one_of(name, PRECISIONS, "--precision")
+        _one_of(self.calibration_method, tuple(METHODS), "--calibration-method")
+        _one_of(self.quantize, tuple(POLICIES), "--quantize")
+        _one_of(self.backend, BACKENDS + _LATER, "--backend")
+        if self.backend not in BACKENDS:
+            raise BackendError(
+                "building engines is not part of this version",
+                where=self.backend,
+                remedy="use --backend onnx",
+            )
+        if self.samples < 1:
+            raise InputError(f"expected at least 1, found {self.samples}", where="--samples")
+
+    def check_tokens(self, config: StudentConfig) -> None:
+        """Refuse budgets that the student was not made for.
+
+        Raises:
+            InputError: names the budgets there are.
+        """
+        for count in self.tokens:
+            if count not in config.tokens:
+                known = ",".join(map(str, config.tokens))
+                raise InputError(
+                    f"the student has no budget of {count} SuperTokens",
+                    where="--tokens",
+                    remedy=f"it has {known}",
+                )
+
+
+def _one_of(value: str, choices: tuple[str, ...], option: str) -> None:
+    if value not in choices:
+        raise InputError(f"unknown value {value!r}", where=option, remedy=f"use one of {', '.join(choices)}")

@@ -1,0 +1,125 @@
+"""foundry-edge export."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from foundry_edge.cli import output
+from foundry_edge.cli import train_options as train
+from foundry_edge.cli.options import Json
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+    from foundry_edge_export.report import ExportReport
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("export")(export)
+
+
+def export(
+    student: Annotated[
+        str, typer.Argument(metavar="[STUDENT]", help="Student: a folder, or embedded:student.")
+    ] = "foundry-out/student",
+    tokens: Annotated[str, typer.Option(help="SuperToken budgets, e.g. 1,2,4,8,16.")] = "4",
+    precision: Annotated[str, typer.Option(help="Precisions: fp32, int8.")] = "int8",
+    out: Annotated[Path, typer.Option(help="Bundle to make, or to add to.")] = Path("foundry-out/bundle"),
+    backend: Annotated[str, typer.Option(help="What the rungs are written for: onnx.")] = "onnx",
+    calibration_data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="D", help="Data set (.npz, its training side), scan or folder of scans for INT8."
+        ),
+    ] = None,
+    calibration_method: Annotated[str, typer.Option(help="minmax, percentile, entropy or mse.")] = "mse",
+    samples: Annotated[int, typer.Option(help="Calibration clouds.", min=1)] = 256,
+    quantize: Annotated[
+        str, typer.Option(help="Maps in INT8: encoder, after-assignment or all-linear.")
+    ] = "after-assignment",
+    keep_float: Annotated[
+        str, typer.Option(metavar="NAMES", help="Modules left in float all the same, e.g. blocks.11,cau_mlp.")
+    ] = "",
+    evaluation_data: Annotated[
+        str | None, typer.Option(metavar="D", help="Data set (.npz) whose test side measures the rungs.")
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="The student's teacher: a folder, or embedded:teacher.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Keep rungs that fail a gate, marked.")] = False,
+    seed: train.Seed = 0,
+    json: Json = False,
+) -> None:
+    """Export a student into a bundle: ONNX graphs, measured and gated."""
+    from foundry_edge import export as run
+
+    with _progress(json) as progress:
+        report = run(
+            student,
+            tokens=train.numbers(tokens, "--tokens"),
+            precision=_names(precision),
+            out=out,
+            backend=backend,
+            calibration_data=calibration_data,
+            calibration_method=calibration_method,
+            samples=samples,
+            quantize=quantize,
+            keep_float=_names(keep_float),
+            evaluation_data=evaluation_data,
+            teacher=teacher,
+            force=force,
+            seed=seed,
+            progress=progress,
+        )
+    _show(report, json)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+class _Spinner:
+    """Progress on stderr: a line with the current step on a terminal, notes and failures anywhere."""
+
+    def __init__(self, status: Status, json: bool) -> None:
+        self._status, self._json = status, json
+
+    def step(self, text: str) -> None:
+        """Show what is being done."""
+        self._status.update(text)
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        output.notice(text)
+
+    def failed(self, report: ExportReport) -> None:
+        """Show the table of an export that keeps nothing."""
+        self._status.stop()
+        _show(report, self._json)
+
+
+@contextmanager
+def _progress(json: bool) -> Iterator[_Spinner]:
+    with output.stderr().status("starting") as status:
+        yield _Spinner(status, json)
+
+
+def _show(report: ExportReport, json: bool) -> None:
+    from foundry_edge_export.render import render
+
+    if json:
+        output.print_json(report.as_dict())
+        return
+    console = output.stdout()
+    console.print(render(report))
+    if report.kept:
+        console.print(
+            f"Bundle {report.bundle_id} in {report.bundle} ({report.seconds:.0f} s).", highlight=False
+        )
+        console.print("Next: foundry-edge run scan.pcd", highlight=False)
