@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from foundry_edge.data.one_sided import one_sided
 from foundry_edge_runtime.grouping import Preprocessing, group_points
 from foundry_edge_runtime.pointcloud import FloatArray
 
@@ -37,12 +38,18 @@ class GroupedShapes:
         return self.groups[index, variant].float(), self.centers[index, variant]
 
 
-def group_shapes(shapes: FloatArray, spec: Preprocessing, variants: int, seed: int) -> GroupedShapes:
+def group_shapes(
+    shapes: FloatArray, spec: Preprocessing, variants: int, seed: int, one_sided_variants: int = 0
+) -> GroupedShapes:
     """Group every shape ``variants`` times, each from another random subset of its points.
 
     Args:
         shapes: (M, P, 3) float32. Variant 0 takes the first N points; the others N points drawn from
             P > N, or a random 7/8 of them when P <= N, so that variants differ.
+        spec: N, c and K.
+        variants: V.
+        seed: of the subsets and viewpoints.
+        one_sided_variants: how many of the variants, the last ones, show what one camera sees.
     """
     rng = np.random.default_rng(seed)
     count, points = shapes.shape[:2]
@@ -52,6 +59,8 @@ def group_shapes(shapes: FloatArray, spec: Preprocessing, variants: int, seed: i
     for i, xyz in enumerate(shapes):
         for v in range(variants):
             subset = xyz[: spec.points] if v == 0 else xyz[rng.choice(points, drawn, replace=False)]
+            if v >= variants - one_sided_variants:
+                subset = one_sided(xyz, rng)
             grouped = group_points(subset, spec)
             groups[i, v], centers[i, v] = grouped.groups, grouped.centers
     return GroupedShapes(torch.from_numpy(groups), torch.from_numpy(centers))

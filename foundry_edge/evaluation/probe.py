@@ -15,7 +15,7 @@ Features = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 
 
-def fit_probe(features: Features, labels: Labels, strength: float = 0.01, iterations: int = 300) -> Pipeline:
+def fit_probe(features: Features, labels: Labels, strength: float = 0.1, iterations: int = 300) -> Pipeline:
     """Standardise and fit a multinomial logistic regression.
 
     Args:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, normalize
@@ -38,11 +40,12 @@ class SupertokenAssignment(nn.Module):
         seeds = self.supertokens[:count]
         if self.query_kind == "learned":
             dots: Tensor = self.key(tokens) @ self.query(seeds).T
-            return dots / width**0.5
+            return dots / math.sqrt(width)
         content = layer_norm(tokens, (width,)) + layer_norm(positions, (width,))
         queries = normalize(self.query(seeds + content[:, :count]), dim=-1, eps=1e-6)
         keys = normalize(self.key(content), dim=-1, eps=1e-6)
-        return COSINE_SCALE * keys @ queries.transpose(1, 2)
+        cosines: Tensor = keys @ queries.transpose(1, 2)
+        return COSINE_SCALE * cosines
 
     def forward(
         self, tokens: Tensor, positions: Tensor, count: int, temperature: float | None = None
@@ -66,14 +69,13 @@ class SupertokenAssignment(nn.Module):
 
 
 def assign(logits: Tensor, temperature: float | None) -> Tensor:
-    """One-hot assignment (B, c, s) of logits (B, c, s), FP32; soft gradients when a temperature is given."""
-    hard = (
-        logits.argmax(dim=-1, keepdim=True) == torch.arange(logits.shape[-1], device=logits.device)
-    ).float()
+    """One-hot assignment (B, c, s) of logits (B, c, s), FP32 or wider; a temperature adds soft gradients."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if temperature is None:
-        return hard
+        numbers = torch.arange(logits.shape[-1], device=logits.device)
+        return (logits.argmax(dim=-1, keepdim=True) == numbers).to(logits.dtype)
     uniform = torch.rand(logits.shape, device=logits.device).clamp_(1e-9, 1 - 1e-7)
-    soft = ((logits.float() - (-uniform.log()).log()) / temperature).softmax(dim=-1)
+    soft = ((logits - (-uniform.log()).log()) / temperature).softmax(dim=-1)
     winner = soft.argmax(dim=-1, keepdim=True)
     one_hot = torch.zeros_like(soft).scatter_(-1, winner, 1.0)
     return one_hot + soft - soft.detach()

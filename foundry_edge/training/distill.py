@@ -33,6 +33,8 @@ from foundry_edge_runtime.errors import DataError
 from foundry_edge_runtime.files import write_text
 
 HELD_OUT_SHAPES = 256
+VARIANTS = 4
+"""Groupings per shape; the last is one-sided, so that students are faithful on scans too."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def _group(sets: list[ShapeSet], teacher: Teacher, views: int, seed: int, consol
         for done, shapes in enumerate(sets):
             advance(done, len(sets))
             xyz = shapes.xyz if views > 1 else shapes.xyz[:HELD_OUT_SHAPES]
-            parts.append(group_shapes(xyz, spec, min(views, 3), seed))
+            parts.append(group_shapes(xyz, spec, min(views, VARIANTS), seed, int(views > 1)))
     return GroupedShapes(torch.cat([p.groups for p in parts]), torch.cat([p.centers for p in parts]))
 
 

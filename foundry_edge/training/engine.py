@@ -97,7 +97,8 @@ def train(
         CheckpointError: the checkpoint is damaged or of another run.
         DataError: the loss is not finite.
     """
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    for name in ("lightning.fabric", "lightning.pytorch"):  # either may be the one that speaks
+        logging.getLogger(name).setLevel(logging.WARNING)
     fabric = Fabric(accelerator=settings.accelerator, devices=1, precision=settings.fabric_precision)
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)

@@ -37,7 +37,7 @@ def morton_codes(xyz: FloatArray) -> npt.NDArray[np.uint64]:
         (N,) uint64.
     """
     low = xyz.min(axis=0)
-    extent = max(float((xyz.max(axis=0) - low).max()), np.finfo(np.float32).tiny)
+    extent = max(float((xyz.max(axis=0) - low).max()), float(np.finfo(np.float32).tiny))
     cells = (xyz.astype(np.float64) - low) * ((2**_BITS - 1) / extent)
     grid = cells.astype(np.uint64)
     x, y, z = (_spread(grid[:, axis]) << np.uint64(axis) for axis in range(3))

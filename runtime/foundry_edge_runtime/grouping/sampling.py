@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from foundry_edge_runtime.pointcloud import FloatArray
+from foundry_edge_runtime.pointcloud import DoubleArray, FloatArray
 
 
 def stratified_indices(count: int, wanted: int) -> npt.NDArray[np.int64]:
@@ -26,7 +26,7 @@ def normalise(xyz: FloatArray) -> FloatArray:
     Returns:
         (N, 3) float32 in the unit ball; all zeros when all points coincide.
     """
-    centred = xyz.astype(np.float64) - xyz.mean(axis=0, dtype=np.float64)
+    centred: DoubleArray = xyz.astype(np.float64) - xyz.mean(axis=0, dtype=np.float64)
     radius = float(np.sqrt((centred**2).sum(axis=1).max()))
     if radius > 0:
         centred /= radius

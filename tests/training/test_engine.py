@@ -1,0 +1,100 @@
+"""The training loop: schedules, batches, resume to the bit, damaged checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from foundry_edge.training.engine import LogRow, Step, batch_index, train
+from foundry_edge.training.schedule import warmup_cosine
+from foundry_edge.training.settings import TrainSettings
+from foundry_edge_runtime.errors import CheckpointError, DataError
+
+SETTINGS = TrainSettings(
+    steps=6, batch=4, precision="32-true", accelerator="cpu", checkpoint_every=3, log_every=2
+)
+
+
+class Regression(nn.Module):
+    """A noisy regression that uses the step's generator, as augmentation does."""
+
+    def __init__(self, stop_at: int = 1000) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.layer = nn.Linear(4, 4)
+        self.stop_at = stop_at
+        self.data = torch.randn(16, 4)
+
+    def loss(self, step: Step) -> tuple[Tensor, dict[str, float]]:
+        if step.number == self.stop_at:
+            raise KeyboardInterrupt
+        noise = torch.randn(len(step.index), 4, generator=step.generator)
+        return (self.layer(self.data[step.index] + noise) - 1).pow(2).mean(), {}
+
+    def after_step(self, step: Step) -> None:
+        """Nothing."""
+
+
+def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    unbroken, broken, resumed = Regression(), Regression(stop_at=5), Regression()
+    train(unbroken, unbroken, 16, SETTINGS, tmp_path / "a.pt", lambda row: None)
+    with pytest.raises(KeyboardInterrupt):
+        train(broken, broken, 16, SETTINGS, tmp_path / "b.pt", lambda row: None)
+    rows: list[LogRow] = []
+    train(resumed, resumed, 16, SETTINGS, tmp_path / "b.pt", rows.append, resume=True)
+    assert torch.equal(unbroken.layer.weight, resumed.layer.weight)
+    assert [row.step for row in rows] == [4, 6]
+
+
+def test_without_resume_a_checkpoint_is_ignored(tmp_path: Path) -> None:
+    first, second = Regression(), Regression()
+    train(first, first, 16, SETTINGS, tmp_path / "a.pt", lambda row: None)
+    train(second, second, 16, SETTINGS, tmp_path / "a.pt", lambda row: None)
+    assert torch.equal(first.layer.weight, second.layer.weight)
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
+    module = Regression()
+    train(module, module, 16, SETTINGS, tmp_path / "a.pt", lambda row: None)
+    other = SETTINGS.model_copy(update={"learning_rate": 0.5})
+    with pytest.raises(CheckpointError, match="other settings"):
+        train(module, module, 16, other, tmp_path / "a.pt", lambda row: None, resume=True)
+
+
+def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:
+    module = Regression()
+    path = tmp_path / "a.pt"
+    train(module, module, 16, SETTINGS, path, lambda row: None)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(CheckpointError, match="cannot resume"):
+        train(module, module, 16, SETTINGS, path, lambda row: None, resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
+    module = Regression()
+    module.data.fill_(torch.inf)
+    with pytest.raises(DataError, match="step 0"):
+        train(module, module, 16, SETTINGS, tmp_path / "a.pt", lambda row: None)
+
+
+def test_every_shape_is_drawn_once_an_epoch() -> None:
+    for epoch in range(3):
+        drawn = torch.cat([batch_index(12, 4, 3 * epoch + i, seed=1) for i in range(3)])
+        assert sorted(drawn.tolist()) == list(range(12))
+    assert not torch.equal(batch_index(12, 4, 0, seed=1), batch_index(12, 4, 3, seed=1))
+
+
+def test_small_sets_give_small_batches() -> None:
+    assert len(batch_index(3, 64, 7, seed=0)) == 3
+
+
+def test_learning_rate_rises_then_falls() -> None:
+    rates = [warmup_cosine(step, 100, 0.1, 1.0) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(1.0)
+    assert rates.index(max(rates)) in (9, 10)
+    assert rates[-1] < 0.02
+    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
