@@ -1,0 +1,167 @@
+"""`run` over files, folders, lists and standard input; and what `--save` leaves behind."""
+
+from __future__ import annotations
+
+import errno
+import io
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from foundry_edge_runtime.errors import BundleError, GateError, InputError, ScanError, StorageError
+from foundry_edge_runtime.inspection import Failure
+from foundry_edge_runtime.result import Result
+from foundry_edge_runtime.run import run, scans_of
+from foundry_edge_runtime.save import feature_file
+
+RNG = np.random.default_rng(11)
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    """A folder with three scans, one of them damaged, and a file that is none."""
+    folder = tmp_path / "scans"
+    (folder / "sub").mkdir(parents=True)
+    np.save(folder / "a.npy", RNG.normal(size=(200, 3)).astype(np.float32))
+    (folder / "b.pcd").write_bytes(b"VERSION .7\nFIELDS x y z\n")
+    np.save(folder / "sub" / "a.npy", RNG.normal(size=(100, 3)).astype(np.float32))
+    (folder / "notes.md").write_text("no scan")
+    return folder
+
+
+def test_one_scan(scans: Path, bundle_folder: Path) -> None:
+    (result,) = run(scans / "a.npy", bundle=bundle_folder)
+    assert isinstance(result, Result)
+    assert result.cloud.source == str(scans / "a.npy")
+    assert result.latency.read > 0
+    assert result.saved is None
+
+
+def test_failure_of_one_scan_is_raised(scans: Path, bundle_folder: Path) -> None:
+    with pytest.raises(ScanError, match=r"b\.pcd"):
+        list(run(scans / "b.pcd", bundle=bundle_folder))
+
+
+def test_folder_goes_on_after_a_failure(scans: Path, bundle_folder: Path) -> None:
+    results = list(run(scans, bundle=bundle_folder))
+    assert [type(one) for one in results] == [Result, Failure, Result]
+    failure = results[1]
+    assert isinstance(failure, Failure)
+    assert failure.input == str(scans / "b.pcd")
+    assert "b.pcd" in failure.as_json()["error"]
+
+
+def test_missing_scan_is_said_before_anything_is_loaded(tmp_path: Path) -> None:
+    with pytest.raises(ScanError, match=r"nosuch\.pcd: no such file"):
+        run(tmp_path / "nosuch.pcd", bundle=tmp_path / "no-bundle-either")
+
+
+def test_folder_without_scans(tmp_path: Path, bundle_folder: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no scan found in the folder"):
+        run(tmp_path / "empty", bundle=bundle_folder)
+
+
+def test_options_and_bundle_are_checked_before_the_first_result(scans: Path, bundle_folder: Path) -> None:
+    with pytest.raises(InputError, match="--max-latency-ms"):
+        run(scans, bundle=bundle_folder, max_latency_ms=-1)
+    with pytest.raises(BundleError, match="does not exist"):
+        run(scans, bundle=scans / "none")
+
+
+def test_strict_budget_that_cannot_be_met(scans: Path, bundle_folder: Path) -> None:
+    with pytest.raises(GateError, match=r"none keeps within 0\.0001 ms") as caught:
+        run(scans / "a.npy", bundle=bundle_folder, max_latency_ms=0.0001, strict=True)
+    assert caught.value.exit_code == 1
+    (result,) = run(scans / "a.npy", bundle=bundle_folder, max_latency_ms=0.0001)
+    assert isinstance(result, Result)
+    assert not result.choice.met
+
+
+def test_standard_input_is_a_list_of_paths(
+    scans: Path, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = f"{scans}/a.npy\r\n\n{scans}/b.pcd\n{scans}/none.ply\n{scans}/sub/a.npy"
+    _type(monkeypatch, lines.encode())
+    results = list(run("-", bundle=bundle_folder))
+    assert [type(one) for one in results] == [Result, Failure, Failure, Result]
+
+
+def test_standard_input_is_a_scan(bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = "\n".join(" ".join(f"{value:.4f}" for value in row) for row in RNG.normal(size=(50, 3)))
+    _type(monkeypatch, f"{table}\n".encode())
+    (result,) = run("-", bundle=bundle_folder)
+    assert isinstance(result, Result)
+    assert len(result.cloud) == 50
+
+
+def test_scan_on_standard_input_that_cannot_be_read(
+    bundle_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for content in (b"", b"\0\n", b"no such file\n"):
+        _type(monkeypatch, content)
+        with pytest.raises(ScanError):
+            list(run("-", bundle=bundle_folder))
+
+
+def _type(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BufferedReader(io.BytesIO(content))))
+
+
+def test_saved_features_are_the_result(scans: Path, bundle_folder: Path, tmp_path: Path) -> None:
+    (result,) = run(scans / "a.npy", bundle=bundle_folder, save=tmp_path / "out")
+    assert isinstance(result, Result)
+    assert result.saved is not None
+    assert result.as_json()["features"]["saved"] == str(result.saved)
+    with np.load(result.saved) as stored:
+        assert set(stored) == {"tokens", "centers", "global", "logits"}
+        np.testing.assert_array_equal(stored["tokens"], result.tokens)
+        np.testing.assert_array_equal(stored["centers"], result.centers)
+        np.testing.assert_array_equal(stored["global"], result.pooled)
+        assert {stored[name].dtype for name in stored} == {np.dtype(np.float32)}
+
+
+def test_folder_is_mirrored(scans: Path, bundle_folder: Path, tmp_path: Path) -> None:
+    list(run(scans, bundle=bundle_folder, save=tmp_path / "out"))
+    saved = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.npz")}
+    assert saved == {"a.npy.npz", "sub/a.npy.npz"}
+
+
+def test_equal_names_of_a_list_do_not_meet(tmp_path: Path) -> None:
+    one, other = (feature_file(f"{folder}/a.npy", tmp_path) for folder in ("x", "y"))
+    assert one != other
+    assert one.parent == other.parent == tmp_path
+    assert feature_file("-", tmp_path).name.startswith("stdin-")
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_full_disk_leaves_the_old_file(
+    scans: Path, bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    (result,) = run(scans / "a.npy", bundle=bundle_folder, save=tmp_path / "out")
+    assert isinstance(result, Result)
+    assert result.saved is not None
+    before = result.saved.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync" if call == "fsync" else "pathlib.Path.replace", full)
+    with pytest.raises(StorageError, match="No space left on device") as caught:
+        list(run(scans / "a.npy", bundle=bundle_folder, save=tmp_path / "out"))
+    assert caught.value.exit_code == 3
+    assert result.saved.read_bytes() == before
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [result.saved.name]
+
+
+def test_save_folder_that_is_a_file(scans: Path, bundle_folder: Path) -> None:
+    with pytest.raises(StorageError):
+        list(run(scans / "a.npy", bundle=bundle_folder, save=scans / "notes.md"))
+
+
+def test_scans_of_a_folder(scans: Path) -> None:
+    found = scans_of(scans)
+    assert (found.many, found.root) == (True, scans)
+    assert len(list(found.names)) == 3
