@@ -1,1 +1,1 @@
-"""TODO."""
+"""How good features are: fidelity to the teacher, linear probes."""

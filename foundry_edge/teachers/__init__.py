@@ -1,1 +1,1 @@
-"""TODO."""
+"""Importers of published teacher checkpoints belong here; there is none yet."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Pre-training a teacher, distilling a student, fitting a head."""
