@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from foundry_edge_runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from foundry_edge.models.config import TeacherConfig
     from foundry_edge.training.settings import TrainSettings
-
-Config = TypeVar("Config", bound="BaseModel")
 
 Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint in --out.")]
@@ -55,9 +51,10 @@ def train_settings(**values: Any) -> TrainSettings:
     Raises:
         InputError: a value is out of range; the message names the flag.
     """
+    from foundry_edge.models.config import checked
     from foundry_edge.training.settings import TrainSettings
 
-    return _checked(TrainSettings, values)
+    return checked(TrainSettings, **values)
 
 
 def teacher_config(**values: Any) -> TeacherConfig:
@@ -66,19 +63,6 @@ def teacher_config(**values: Any) -> TeacherConfig:
     Raises:
         InputError: a value is out of range; the message names the flag.
     """
-    from foundry_edge.models.config import TeacherConfig
+    from foundry_edge.models.config import TeacherConfig, checked
 
-    return _checked(TeacherConfig, values)
-
-
-def _checked(kind: type[Config], values: dict[str, Any]) -> Config:
-    from pydantic import ValidationError
-
-    try:
-        return kind(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        flag = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "--width, --heads"
-        raise InputError(
-            f"{first['msg']}, got {first['input']!r}", where=flag, remedy="see --help"
-        ) from error
+    return checked(TeacherConfig, **values)

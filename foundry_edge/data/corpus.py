@@ -34,8 +34,13 @@ def _digest(xyz: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> bytes:
 
 
 def grouped_corpus(
-    sets: list[ShapeSet], spec: Preprocessing, variants: int, seed: int, cache: Path
+    sets: list[ShapeSet],
+    spec: Preprocessing,
+    variants: int,
+    seed: int,
+    cache: Path,
+    one_sided_variants: int = 0,
 ) -> GroupedShapes:
-    """All shapes of ``sets`` in one `GroupedShapes`, groupings cached per set."""
-    parts = [cached_groupings(s.xyz, spec, variants, seed, cache) for s in sets if len(s)]
+    """All shapes of ``sets`` in one `GroupedShapes`, groupings cached per set in the folder ``cache``."""
+    parts = [cached_groupings(s.xyz, spec, variants, seed, cache, one_sided_variants) for s in sets if len(s)]
     return GroupedShapes(torch.cat([p.groups for p in parts]), torch.cat([p.centers for p in parts]))

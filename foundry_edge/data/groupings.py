@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from foundry_edge.data.one_sided import one_sided
+from foundry_edge_runtime.files import replacing
 from foundry_edge_runtime.grouping import Preprocessing, group_points
 from foundry_edge_runtime.pointcloud import FloatArray
 
@@ -67,20 +68,23 @@ def group_shapes(
 
 
 def cached_groupings(
-    shapes: FloatArray, spec: Preprocessing, variants: int, seed: int, cache: Path
+    shapes: FloatArray,
+    spec: Preprocessing,
+    variants: int,
+    seed: int,
+    cache: Path,
+    one_sided_variants: int = 0,
 ) -> GroupedShapes:
-    """`group_shapes`, kept in ``cache`` under a key of the points and all parameters."""
+    """`group_shapes`, kept in the folder ``cache`` under a key of the points and all parameters."""
     digest = hashlib.sha256(np.ascontiguousarray(shapes).tobytes())
-    digest.update(f"{spec.model_dump_json()} {variants} {seed}".encode())
+    digest.update(f"{spec.model_dump_json()} {variants} {seed} {one_sided_variants}".encode())
     path = cache / f"groupings-{digest.hexdigest()[:16]}.pt"
     if path.exists():
         stored = torch.load(path, weights_only=True)
         return GroupedShapes(stored["groups"], stored["centers"])
-    grouped = group_shapes(shapes, spec, variants, seed)
-    cache.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".tmp")
-    torch.save({"groups": grouped.groups, "centers": grouped.centers}, partial)
-    partial.replace(path)
+    grouped = group_shapes(shapes, spec, variants, seed, one_sided_variants)
+    with replacing(path) as partial:
+        torch.save({"groups": grouped.groups, "centers": grouped.centers}, partial)
     return grouped
 
 

@@ -44,6 +44,10 @@ class ShapeSet:
         """The shapes of one side of the split."""
         return self.where(self.split == split)
 
+    def first(self, count: int) -> ShapeSet:
+        """The first ``count`` shapes."""
+        return self.where(np.arange(len(self)) < count)
+
     def where(self, mask: npt.NDArray[np.bool_]) -> ShapeSet:
         """The shapes for which ``mask`` (M,) holds."""
         kept = tuple(name for name, keep in zip(self.ids, mask, strict=True) if keep)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from foundry_edge_runtime.errors import InputError
 from foundry_edge_runtime.grouping import Preprocessing
 
 Query = Literal["learned", "anchored"]
+Config = TypeVar("Config", bound=BaseModel)
 
 
 class TeacherConfig(BaseModel):
@@ -54,3 +56,20 @@ class StudentConfig(BaseModel):
         if any(not 1 <= s <= groups for s in self.tokens) or list(self.tokens) != sorted(set(self.tokens)):
             raise ValueError(f"tokens must be ascending, distinct and within 1..{groups}, got {self.tokens}")
         return self
+
+
+def checked(kind: type[Config], **values: Any) -> Config:
+    """``kind(**values)`` for values that a user gave.
+
+    Raises:
+        InputError: a value is out of range; the message names the option.
+    """
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = first["msg"].removeprefix("Value error, ")
+        if not first["loc"]:
+            raise InputError(problem, remedy="see --help") from error
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        raise InputError(f"{problem}, got {first['input']!r}", where=option, remedy="see --help") from error

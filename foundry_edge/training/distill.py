@@ -10,15 +10,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from foundry_edge.data.groupings import GroupedShapes, group_shapes
+from foundry_edge.data.corpus import grouped_corpus, training_side
 from foundry_edge.data.samples import load_samples
-from foundry_edge.data.shapes import TEST, TRAIN, ShapeSet, load_sets
+from foundry_edge.data.shapes import TEST, ShapeSet, load_sets
 from foundry_edge.evaluation.fidelity import Fidelity, fidelity
-from foundry_edge.models.config import Query, StudentConfig
+from foundry_edge.models.config import Query, StudentConfig, checked
 from foundry_edge.models.load import load_teacher, model_folder
 from foundry_edge.models.store import save_weights, weights_sha256
 from foundry_edge.models.student import Student
@@ -108,30 +109,17 @@ def distill(
     settings = (settings or TrainSettings()).resolved()
     console = Console(stderr=True)
     teacher_model = load_teacher(teacher)
+    student = _fresh_student(
+        teacher_model, weights_sha256(model_folder(teacher)), tokens, query, settings.seed
+    )
     sets = [load_samples()] if data is None else load_sets(data)
     fit, check = split_sides(sets)
-    torch.manual_seed(settings.seed)
-    config = StudentConfig(
-        teacher=teacher_model.config,
-        teacher_sha256=weights_sha256(model_folder(teacher)),
-        tokens=tokens,
-        query=query,
-    )
-    student = Student(config)
-    student.start_from(teacher_model)
-    targets = _targets(teacher_model, fit, views, settings, console)
-    held_out = _targets(
-        teacher_model, check, 1, settings.model_copy(update={"precision": "32-true"}), console
-    )
+    targets, held_out = _cache_targets(teacher_model, fit, check, views, settings, out / "cache", console)
     before = measure(student, held_out)
     write_text(out / "settings.json", settings.model_dump_json(indent=2) + "\n")
-    objective = Distillation(student, targets)
-    if not resume:
-        (out / "log.jsonl").unlink(missing_ok=True)
-    with Report("distill", out / "log.jsonl", console) as report:
-        train(objective, objective, len(targets), settings, out / "checkpoint.pt", report.row, resume)
+    _train(student, targets, settings, out, console, resume)
     after = measure(student, held_out)
-    save_weights(out, config, student)
+    save_weights(out, student.config, student)
     plot_loss(out / "log.jsonl", out / "loss.png")
     result = DistillReport(
         out=out,
@@ -146,40 +134,68 @@ def distill(
     return result
 
 
+def _fresh_student(
+    teacher: Teacher, digest: str, tokens: tuple[int, ...], query: Query, seed: int
+) -> Student:
+    torch.manual_seed(seed)
+    config = checked(StudentConfig, teacher=teacher.config, teacher_sha256=digest, tokens=tokens, query=query)
+    student = Student(config)
+    student.start_from(teacher)
+    return student
+
+
+def _train(
+    student: Student,
+    targets: TeacherTargets,
+    settings: TrainSettings,
+    out: Path,
+    console: Console,
+    resume: bool,
+) -> None:
+    if not resume:
+        (out / "log.jsonl").unlink(missing_ok=True)
+    objective = Distillation(student, targets)
+    with Report("distill", out / "log.jsonl", console) as report:
+        train(objective, objective, len(targets), settings, out / "checkpoint.pt", report.row, resume)
+
+
 def split_sides(sets: list[ShapeSet]) -> tuple[list[ShapeSet], list[ShapeSet]]:
     """Training sides, and test sides for the figures (the training side's tail where there is no test side).
 
     Raises:
         DataError: there is no training shape.
     """
-    fit = [s.part(TRAIN) for s in sets if len(s.part(TRAIN))]
+    fit = [s for s in training_side(sets) if len(s)]
     if not fit:
         raise DataError("the data hold no training shapes", remedy="mark some with split 0")
     check = [s.part(TEST) for s in sets if len(s.part(TEST))]
     if check:
         return fit, check
     last = fit[-1]
-    tail = torch.arange(len(last)).numpy() >= len(last) * 9 // 10
+    tail = np.arange(len(last)) >= len(last) * 9 // 10
     return [*fit[:-1], last.where(~tail)], [last.where(tail)]
 
 
-def _targets(
-    teacher: Teacher, sets: list[ShapeSet], views: int, settings: TrainSettings, console: Console
-) -> TeacherTargets:
-    grouped = _group(sets, teacher, views, settings.seed, console)
-    precision = torch.bfloat16 if settings.precision == "bf16-mixed" else torch.float32
+def _cache_targets(
+    teacher: Teacher,
+    fit: list[ShapeSet],
+    check: list[ShapeSet],
+    views: int,
+    settings: TrainSettings,
+    cache: Path,
+    console: Console,
+) -> tuple[TeacherTargets, TeacherTargets]:
+    """The teacher's outputs on the training views, and on the held-out shapes as they are (float32)."""
+    spec, variants = teacher.config.preprocessing, min(views, VARIANTS)
+    with console.status("grouping"):
+        groups = grouped_corpus(
+            fit, spec, variants, settings.seed, cache, one_sided_variants=int(variants > 1)
+        )
+        held_out = grouped_corpus([s.first(HELD_OUT_SHAPES) for s in check], spec, 1, 0, cache)
+    fast = torch.bfloat16 if settings.fabric_precision == "bf16-mixed" else torch.float32
     with _bar(console, "teacher") as advance:
-        return teacher_targets(teacher, grouped, views, settings.seed, precision, advance)
-
-
-def _group(sets: list[ShapeSet], teacher: Teacher, views: int, seed: int, console: Console) -> GroupedShapes:
-    spec, parts = teacher.config.preprocessing, []
-    with _bar(console, "grouping") as advance:
-        for done, shapes in enumerate(sets):
-            advance(done, len(sets))
-            xyz = shapes.xyz if views > 1 else shapes.xyz[:HELD_OUT_SHAPES]
-            parts.append(group_shapes(xyz, spec, min(views, VARIANTS), seed, int(views > 1)))
-    return GroupedShapes(torch.cat([p.groups for p in parts]), torch.cat([p.centers for p in parts]))
+        targets = teacher_targets(teacher, groups, views, settings.seed, fast, advance)
+        return targets, teacher_targets(teacher, held_out, 1, settings.seed, torch.float32, advance)
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def test_the_ema_copy_follows_slowly(grouped: GroupedShapes) -> None:
     module = JointEmbedding(Teacher(TINY), grouped)
     weight, slow = module.teacher.encoder.norm.weight, module.ema.encoder.norm.weight
     with torch.no_grad():
-        weight += 1
+        weight.add_(1)
     module.after_step(step())
     moved = float((slow - 1).mean())
     assert 0 < moved < 0.01
