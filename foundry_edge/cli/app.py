@@ -53,7 +53,7 @@ commands.register(app)
 def main() -> None:
     """Entry point: errors become one line on stderr and the exit code of the command contract."""
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="foundry-edge", standalone_mode=False)
     except FoundryEdgeError as error:
         _fail(str(error), error.exit_code)
     except _UsageError as error:

@@ -125,7 +125,7 @@ def test_points_that_are_none(bundle: Bundle, points: object) -> None:
 @pytest.mark.parametrize(
     "points", [np.zeros((1, 3)), np.zeros((500, 3)), np.tile([[1e7, -1e7, 3.0]], (9, 1))]
 )
-def test_degenerate_clouds_give_finite_features(bundle: Bundle, points: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_degenerate_clouds_give_finite_features(bundle: Bundle, points: np.ndarray) -> None:
     assert np.isfinite(Session(bundle).run(points).pooled).all()
 
 

@@ -1,0 +1,218 @@
+"""Exit codes, streams and wording of every command of the runtime."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.cli.conftest import Run
+
+CHAIR = Path("examples") / "chair.pcd"
+
+
+def records(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def error_line(result: Any, code: int) -> str:
+    """The one line that a failure prints: no traceback, nothing on stdout."""
+    assert result.returncode == code, result.stderr
+    assert result.stdout == ""
+    lines: list[str] = result.stderr.splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("foundry-edge: error: ")
+    return lines[0]
+
+
+@pytest.fixture
+def scans(tmp_path: Path, repository: Path) -> Path:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    shutil.copy(repository / CHAIR, folder)
+    np.save(folder / "points.npy", np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32))
+    return folder
+
+
+def test_run_for_people(foundry_edge: Run, bundle: Path, repository: Path) -> None:
+    result = foundry_edge("run", repository / CHAIR, "--bundle", bundle)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    for part in ("chair.pcd", "4453 points", "the most accurate of 4", "latency", "4 fp32", "85.0 %"):
+        assert part in result.stdout
+
+
+def test_run_json_is_one_object_and_nothing_else(foundry_edge: Run, bundle: Path, repository: Path) -> None:
+    result = foundry_edge("run", repository / CHAIR, "--bundle", bundle, "--json")
+    (record,) = records(result.stdout)
+    assert result.stderr == ""
+    assert record["bundle"]["source"] == "path"
+    assert record["prediction"]["top"][0]["score"] >= record["prediction"]["top"][1]["score"]
+
+
+def test_first_budget_is_measured_and_said_on_stderr_only(
+    foundry_edge: Run, bundle: Path, repository: Path
+) -> None:
+    command = ("run", repository / CHAIR, "--bundle", bundle, "--max-latency-ms", "5000", "--json")
+    first, second = foundry_edge(*command), foundry_edge(*command)
+    assert first.stderr.startswith("foundry-edge: no profile yet: measured 1 of 4 engines here")
+    assert len(first.stderr.splitlines()) == 1
+    assert second.stderr == ""
+    assert records(first.stdout)[0]["engine"] == records(second.stdout)[0]["engine"] | {
+        "reason": records(first.stdout)[0]["engine"]["reason"]
+    }
+
+
+def test_folder_is_a_line_for_each_scan_and_one_failure_is_exit_1(
+    foundry_edge: Run, bundle: Path, scans: Path
+) -> None:
+    result = foundry_edge("run", scans, "--bundle", bundle, "--json")
+    assert (result.returncode, len(records(result.stdout))) == (0, 2)
+    (scans / "zbad.pcd").write_text("VERSION .7\n")
+    result = foundry_edge("run", scans, "--bundle", bundle, "--json")
+    assert result.returncode == 1
+    assert "zbad.pcd" in records(result.stdout)[2]["error"]
+    result = foundry_edge("run", scans, "--bundle", bundle)
+    assert result.returncode == 1
+    assert len(result.stdout.splitlines()) == 3
+    assert "2 scans done" in result.stderr
+    assert "1 failed" in result.stderr
+
+
+def test_list_of_paths_on_standard_input(foundry_edge: Run, bundle: Path, scans: Path) -> None:
+    names = f"{scans}/points.npy\n{scans}/chair.pcd\n"
+    result = foundry_edge("run", "-", "--bundle", bundle, "--json", stdin=names)
+    assert [Path(record["input"]).name for record in records(result.stdout)] == ["points.npy", "chair.pcd"]
+
+
+def test_bundle_from_the_environment(called: Run, bundle: Path, scans: Path) -> None:
+    result = called("run", scans / "points.npy", "--json", FOUNDRY_EDGE_BUNDLE=str(bundle))
+    assert records(result.stdout)[0]["bundle"]["source"] == "environment"
+
+
+def test_save(called: Run, bundle: Path, scans: Path, tmp_path: Path) -> None:
+    result = called("run", scans, "--bundle", bundle, "--json", "--save", tmp_path / "out")
+    saved = [record["features"]["saved"] for record in records(result.stdout)]
+    assert saved == [str(tmp_path / "out" / name) for name in ("chair.pcd.npz", "points.npy.npz")]
+    assert all(Path(name).is_file() for name in saved)
+
+
+def test_hostile_file_name_stays_on_one_line(called: Run, bundle: Path, scans: Path) -> None:
+    shutil.copy(scans / "points.npy", scans / "a\n\x1b[31m[bold]b.npy")
+    for arguments in ((), ("--json",)):
+        result = called("run", scans, "--bundle", bundle, *arguments)
+        assert result.returncode == 0, result.stderr
+        assert len(result.stdout.splitlines()) == 3
+        assert "\x1b[31m" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["nosuch.pcd"], 2, "nosuch.pcd: no such file"),
+        (["."], 2, "no scan found in the folder"),
+        (["{scan}", "--tokens", "3"], 2, "no rung for --tokens 3; it has s1-fp32"),
+        (["{scan}", "--tokens", "x"], 2, "Invalid value for '--tokens'"),
+        (["{scan}", "--precision", "int4"], 2, "no rung for --precision int4"),
+        (["{scan}", "--min-accuracy", "0.9"], 2, "write 90 for 90 %"),
+        (["{scan}", "--max-latency-ms", "0"], 2, "--max-latency-ms must be a number above 0"),
+        (["{scan}", "--backend", "gpu"], 2, "--backend must be one of"),
+        (["{scan}", "--backend", "onnxruntime:tensorrt-rtx"], 3, "has no NvTensorRTRTXExecutionProvider"),
+        (["{scan}", "--save", "/dev/null/x"], 3, "/dev/null/x"),
+        (["{scan}", "--nosuch"], 2, "No such option: --nosuch"),
+        ([], 2, "Missing argument 'SCAN|FOLDER|-'; see `foundry-edge run --help`"),
+    ],
+)
+def test_wrong_use_of_run(
+    called: Run, bundle: Path, scans: Path, arguments: list[str], code: int, message: str
+) -> None:
+    filled = [one.format(scan=scans / "points.npy") for one in arguments]
+    assert message in error_line(called("run", *filled, "--bundle", bundle), code)
+
+
+def test_strict(called: Run, bundle: Path, scans: Path) -> None:
+    command = ("run", scans / "points.npy", "--bundle", bundle, "--max-latency-ms", "0.0001")
+    result = called(*command, "--json")
+    assert (result.returncode, records(result.stdout)[0]["budget"]["met"]) == (0, False)
+    assert "none keeps within 0.0001 ms" in error_line(called(*command, "--strict"), 1)
+    assert "not met" in called(*command).stdout
+
+
+def test_corrupt_bundle(called: Run, bundle: Path, scans: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    content = bytearray((copy / "fp32.bin").read_bytes())
+    content[7] ^= 4
+    (copy / "fp32.bin").write_bytes(content)
+    for command in (["run", scans / "points.npy", "--bundle", copy], ["bundle", "verify", copy]):
+        assert "fp32.bin: expected SHA-256" in error_line(called(*command), 2)
+    assert called("run", scans / "points.npy", "--bundle", copy, "--precision", "int8").returncode == 0
+    (copy / "manifest.json").write_text("{}")
+    line = error_line(called("bundle", "show", copy), 2)
+    assert "manifest.json: id: Field required" in line
+
+
+def test_bundle_show_and_verify(called: Run, bundle: Path) -> None:
+    shown = called("bundle", "show", bundle)
+    assert shown.returncode == 0, shown.stderr
+    for part in ("tiny-1", "4 fp32", "1 int8", "minmax, 64", "85.0 %", "6 classes"):
+        assert part in shown.stdout
+    (record,) = records(called("bundle", "show", bundle, "--json").stdout)
+    assert [rung["tokens"] for rung in record["manifest"]["rungs"]] == [1, 4, 1, 4]
+    assert "6 files verified" in called("bundle", "verify", bundle).stdout
+    (record,) = records(called("bundle", "verify", bundle, "--json").stdout)
+    assert len(record["verified"]) == 6
+
+
+def test_doctor(foundry_edge: Run, bundle: Path) -> None:
+    result = foundry_edge("doctor", "--bundle", bundle)
+    assert result.returncode == 0, result.stderr
+    for part in ("versions", "onnxruntime", "backends", "extras", "tiny-1"):
+        assert part in result.stdout
+    (record,) = records(foundry_edge("doctor", "--bundle", bundle, "--json").stdout)
+    assert record["healthy"]
+    broken = foundry_edge("doctor", "--bundle", "nosuch", "--json")
+    assert (broken.returncode, records(broken.stdout)[0]["healthy"]) == (3, False)
+
+
+def test_bench(foundry_edge: Run, bundle: Path, repository: Path) -> None:
+    result = foundry_edge("bench", bundle, "--json")
+    assert result.returncode == 0, result.stderr
+    (record,) = records(result.stdout)
+    assert len(record["engines"]) == 4
+    assert all(one["memory_mb"] > 0 for one in record["engines"])
+    assert result.stderr == ""
+    shown = foundry_edge("run", repository / CHAIR, "--bundle", bundle).stdout
+    assert "`foundry-edge bench`" not in shown
+    assert f"{record['engines'][0]['total_ms']['p50']:.2f}" in shown
+
+
+def test_version_and_help(foundry_edge: Run) -> None:
+    assert foundry_edge("--version").stdout == f"foundry-edge {metadata.version('foundry-edge')}\n"
+    shown = foundry_edge("--help")
+    assert shown.returncode == 0
+    for name in ("inspect", "run", "bench", "bundle", "doctor"):
+        assert f"\n  {name} " in shown.stdout
+    bare = foundry_edge()
+    assert bare.returncode == 2
+    assert "Usage: " in bare.stdout + bare.stderr
+
+
+def test_same_option_has_the_same_help_everywhere() -> None:
+    from typer.main import get_command
+
+    from foundry_edge.cli.app import app
+
+    commands: Any = get_command(app)
+    helps: dict[str, set[str]] = {}
+    for name in ("run", "bench", "doctor", "inspect"):
+        for parameter in commands.commands[name].params:
+            if parameter.param_type_name == "option" and parameter.name in {"bundle", "salvage", "columns"}:
+                helps.setdefault(parameter.name, set()).add(parameter.help)
+    assert {name: len(texts) for name, texts in helps.items()} == dict.fromkeys(helps, 1)
+    assert helps
