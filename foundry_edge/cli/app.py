@@ -7,6 +7,7 @@ wrap when they run.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Annotated, Any, NoReturn
 
@@ -52,6 +53,7 @@ commands.register(app)
 
 def main() -> None:
     """Entry point: errors become one line on stderr and the exit code of the command contract."""
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         code = app(prog_name="foundry-edge", standalone_mode=False)
     except FoundryEdgeError as error:
@@ -64,6 +66,11 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
     raise SystemExit(code or 0)
+
+
+def _terminated(*_: object) -> NoReturn:
+    """End as after an error: what is half written is removed, what is whole stays."""
+    raise SystemExit(143)
 
 
 def _fail(line: str, code: int) -> NoReturn:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from foundry_edge.cli import options
+
+if TYPE_CHECKING:
+    from foundry_edge_runtime.inspection import Failure
+    from foundry_edge_runtime.result import Result
 
 
 def register(app: typer.Typer) -> None:
@@ -39,8 +45,7 @@ def run(
     json: options.Json = False,
 ) -> None:
     """Name scans and compute their features, within a budget."""
-    from foundry_edge.cli.output import notice, print_json
-    from foundry_edge.cli.report import Report
+    from foundry_edge.cli.output import notice
     from foundry_edge_runtime.inspection import Failure
     from foundry_edge_runtime.run import run as run_scans
     from foundry_edge_runtime.run import scans_of
@@ -61,14 +66,25 @@ def run(
         columns=columns,
         notify=notice,
     )
-    report = Report(many=scans.many)
     failed = 0
-    for result in results:
-        failed += isinstance(result, Failure)
-        if json:
-            print_json(result.as_json())
-        else:
-            report.show(result)
-    report.close()
+    with _shown(scans.many, json) as show:
+        for result in results:
+            show(result)
+            failed += isinstance(result, Failure)
     if failed:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _shown(many: bool, json: bool) -> Iterator[Callable[[Result | Failure], None]]:
+    """What prints a result: JSON lines, or the report for people and its last line."""
+    if json:
+        from foundry_edge.cli.output import print_json
+
+        yield lambda result: print_json(result.as_json())
+        return
+    from foundry_edge.cli.report import Report
+
+    report = Report(many)
+    yield report.show
+    report.close()

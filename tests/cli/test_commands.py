@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -216,3 +220,24 @@ def test_same_option_has_the_same_help_everywhere() -> None:
                 helps.setdefault(parameter.name, set()).add(parameter.help)
     assert {name: len(texts) for name, texts in helps.items()} == dict.fromkeys(helps, 1)
     assert helps
+
+
+def test_signals_end_a_run_with_their_code_and_whole_lines(bundle: Path, scans: Path, tmp_path: Path) -> None:
+    """The scans come slowly, on standard input: the process waits for the next one when the signal comes."""
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        process = subprocess.Popen(
+            [Path(sys.executable).with_name("foundry-edge"), "run", "-", "--bundle", bundle, "--json"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "FOUNDRY_EDGE_CACHE": str(tmp_path / "cache")},
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"{scans}/points.npy\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["points"]["valid"] == 300
+        process.send_signal(number)
+        out, err = process.communicate(timeout=5)
+        assert (process.returncode, out, err) == (code, "", "")
