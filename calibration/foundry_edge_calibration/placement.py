@@ -43,7 +43,7 @@ def linear_sites(model: onnx.ModelProto) -> list[Site]:
     """Every MatMul with a constant two-dimensional right operand, in graph order."""
     constants = {tensor.name for tensor in model.graph.initializer if len(tensor.dims) == 2}
     return [
-        Site(node.name, node.input[1].removesuffix(".weight"), node.input[0], node.input[1])
+        Site(node.name, node.name.rpartition("/")[0], node.input[0], node.input[1])
         for node in model.graph.node
         if node.op_type == "MatMul" and node.input[1] in constants
     ]

@@ -34,12 +34,11 @@ def insert_qdq(model: onnx.ModelProto, sites: Sequence[Site], ranges: Mapping[st
     graph = onnx.GraphProto()
     graph.CopyFrom(model.graph)
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    quantised: dict[str, list[onnx.NodeProto]] = {}
-    for site in sites:
-        if site.activation not in quantised:
-            quantised[site.activation] = _activation_pair(graph, site.activation, ranges[site.activation])
-        _replace_weight(graph, weights[site.weight], site.weight)
-    _rewire(graph, {site.node for site in sites}, quantised)
+    for activation in dict.fromkeys(site.activation for site in sites):
+        _add_scale(graph, activation, ranges[activation])
+    for weight in dict.fromkeys(site.weight for site in sites):
+        _quantise_weight(graph, weights[weight])
+    _rewire(graph, {site.node: site for site in sites})
     used = {name for node in graph.node for name in node.input}
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]
@@ -47,44 +46,54 @@ def insert_qdq(model: onnx.ModelProto, sites: Sequence[Site], ranges: Mapping[st
     return _with_graph(model, graph)
 
 
-def _activation_pair(graph: onnx.GraphProto, name: str, threshold: float) -> list[onnx.NodeProto]:
+def _add_scale(graph: onnx.GraphProto, activation: str, threshold: float) -> None:
     scale = np.maximum(np.float32(threshold) / np.float32(LEVELS), _TINY)
-    _constant(graph, f"{name}.scale", np.asarray(scale, dtype=np.float32))
-    _constant(graph, f"{name}.zero", np.asarray(0, dtype=np.int8))
-    parameters = [f"{name}.scale", f"{name}.zero"]
-    return [
-        helper.make_node("QuantizeLinear", [name, *parameters], [f"{name}.int8"], name=f"{name}/Quantize"),
-        helper.make_node(
-            "DequantizeLinear", [f"{name}.int8", *parameters], [f"{name}.rounded"], name=f"{name}/Dequantize"
-        ),
-    ]
+    _constant(graph, f"{activation}.scale", np.asarray(scale, dtype=np.float32))
+    _constant(graph, f"{activation}.zero", np.asarray(0, dtype=np.int8))
 
 
-def _replace_weight(graph: onnx.GraphProto, tensor: TensorProto, name: str) -> None:
+def _quantise_weight(graph: onnx.GraphProto, tensor: TensorProto) -> None:
     values, scale = quantize_weight(numpy_helper.to_array(tensor))
-    _constant(graph, f"{name}.int8", values)
-    _constant(graph, f"{name}.scale", scale)
-    _constant(graph, f"{name}.zero", np.zeros(len(scale), dtype=np.int8))
+    _constant(graph, f"{tensor.name}.int8", values)
+    _constant(graph, f"{tensor.name}.scale", scale)
+    _constant(graph, f"{tensor.name}.zero", np.zeros(len(scale), dtype=np.int8))
 
 
-def _rewire(graph: onnx.GraphProto, chosen: set[str], pairs: dict[str, list[onnx.NodeProto]]) -> None:
-    """Put each pair before the first map that reads it; chosen maps read rounded tensors."""
+def _rewire(graph: onnx.GraphProto, sites: dict[str, Site]) -> None:
+    """Round what each site reads: one Quantize per activation, a Dequantize of its own per site.
+
+    A Dequantize with several readers would keep ONNX Runtime from fusing it into each of them.
+    """
     nodes: list[onnx.NodeProto] = []
+    rounded: set[str] = set()
     for node in graph.node:
-        if node.name in chosen:
-            activation, weight = node.input
-            nodes += pairs.pop(activation, [])
-            inputs = [f"{weight}.int8", f"{weight}.scale", f"{weight}.zero"]
-            nodes.append(
-                helper.make_node(
-                    "DequantizeLinear", inputs, [f"{weight}.rounded"], name=f"{weight}/Dequantize", axis=1
-                )
-            )
-            node.input[0], node.input[1] = f"{activation}.rounded", f"{weight}.rounded"
+        site = sites.get(node.name)
+        if site is not None:
+            if site.activation not in rounded:
+                nodes.append(_quantize(site.activation))
+                rounded.add(site.activation)
+            nodes += [
+                _dequantize(site.activation, f"{site.module}.input"),
+                _dequantize(site.weight, f"{site.module}.weight", axis=1),
+            ]
+            node.input[0], node.input[1] = f"{site.module}.input.rounded", f"{site.module}.weight.rounded"
         nodes.append(node)
     copies = [_copy(node) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)
+
+
+def _quantize(name: str) -> onnx.NodeProto:
+    inputs = [name, f"{name}.scale", f"{name}.zero"]
+    return helper.make_node("QuantizeLinear", inputs, [f"{name}.int8"], name=f"{name}/Quantize")
+
+
+def _dequantize(name: str, result: str, axis: int | None = None) -> onnx.NodeProto:
+    inputs = [f"{name}.int8", f"{name}.scale", f"{name}.zero"]
+    node = helper.make_node("DequantizeLinear", inputs, [f"{result}.rounded"], name=f"{result}/Dequantize")
+    if axis is not None:
+        node.attribute.append(helper.make_attribute("axis", axis))
+    return node
 
 
 def _copy(node: onnx.NodeProto) -> onnx.NodeProto:

@@ -1,0 +1,202 @@
+"""The public function: what it writes, adds, keeps, refuses."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from foundry_edge.data.samples import load_samples
+from foundry_edge.data.shapes import TEST
+from foundry_edge.models.load import load_student
+from foundry_edge_calibration.clouds import group_clouds
+from foundry_edge_export import ExportReport, export, gates
+from foundry_edge_runtime import Budget, Session, load_bundle
+from foundry_edge_runtime.bundle import Manifest
+from foundry_edge_runtime.errors import CheckpointError, GateError, InputError
+from tests.export.conftest import BUDGETS, SPEC
+
+NAMES = [f"s{count}-{precision}" for count in BUDGETS for precision in ("fp32", "int8")]
+
+
+def _copy(report: ExportReport, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(report.bundle, tmp_path / "bundle"))
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def _export(models: Path, out: Path, tokens: tuple[int, ...], precision: tuple[str, ...]) -> ExportReport:
+    """As the fixture `exported`."""
+    return export(
+        models / "student",
+        tokens=tokens,
+        precision=precision,
+        out=out,
+        samples=64,
+        teacher=models / "teacher",
+    )
+
+
+def _hashes(manifest: Manifest) -> list[str]:
+    return [manifest.id, *(ref.sha256 for ref in manifest.files())]
+
+
+def test_the_ladder_is_complete_and_passes_its_gates(exported: ExportReport) -> None:
+    bundle = load_bundle(exported.bundle)
+    assert [rung.name for rung in bundle.manifest.rungs] == NAMES == [draft.name for draft in exported.rungs]
+    bundle.verify()
+    for rung in bundle.manifest.rungs:
+        assert rung.gates
+        assert not rung.forced
+        assert rung.fidelity is not None
+        assert rung.accuracy is not None
+        assert "test" in rung.fidelity.data
+        assert (rung.calibration is not None) == (rung.precision == "int8")
+
+
+def test_int8_figures_are_those_of_int8(exported: ExportReport) -> None:
+    for draft in exported.rungs:
+        if draft.precision == "int8":
+            assert 1e-4 < draft.parity.max_abs < 1
+            assert 0.999 <= draft.parity.cosine_mean < 1 - 1e-7
+
+
+def test_rungs_of_a_precision_share_one_weights_file(exported: ExportReport) -> None:
+    manifest = load_bundle(exported.bundle).manifest
+    for precision in ("fp32", "int8"):
+        refs = {rung.weights for rung in manifest.rungs if rung.precision == precision}
+        assert len(refs) == 1
+    assert {path.name for path in exported.bundle.iterdir()} == {
+        "manifest.json",
+        *(ref.name for ref in manifest.files()),
+    }
+
+
+@pytest.mark.parametrize("count", BUDGETS)
+def test_the_runtime_computes_what_torch_computes(exported: ExportReport, models: Path, count: int) -> None:
+    points = load_samples().part(TEST).xyz[5]
+    session = Session(load_bundle(exported.bundle), Budget(tokens=count, precision="fp32"))
+    found = session.run(points[::-1])
+    groups, centers = group_clouds([points], SPEC)
+    with torch.no_grad():
+        expected = load_student(models / "student")(
+            torch.from_numpy(groups), torch.from_numpy(centers), count
+        )
+    assert np.abs(found.tokens - expected[0].numpy()).max() < 1e-4
+
+
+def test_rung_by_rung_on_one_thread_gives_the_same_files(
+    exported: ExportReport, models: Path, tmp_path: Path
+) -> None:
+    out, threads = tmp_path / "bundle", torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        _export(models, out, (4,), ("int8",))
+        assert [rung.name for rung in load_bundle(out).manifest.rungs] == ["s4-int8"]
+        report = _export(models, out, (1, 2), ("fp32", "int8"))
+        assert [draft.name for draft in report.rungs] == NAMES[:4]
+        _export(models, out, (4,), ("fp32",))
+    finally:
+        torch.set_num_threads(threads)
+    assert _hashes(load_bundle(out).manifest) == _hashes(load_bundle(exported.bundle).manifest)
+
+
+def test_the_same_export_again_builds_nothing(exported: ExportReport, models: Path, tmp_path: Path) -> None:
+    out = _copy(exported, tmp_path)
+    before = load_bundle(out).manifest
+    report = _export(models, out, BUDGETS, ("int8", "fp32"))
+    assert not any(draft.fresh for draft in report.rungs)
+    assert _hashes(load_bundle(out).manifest) == _hashes(before)
+
+
+def test_another_student_replaces_the_bundle(
+    exported: ExportReport, other_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foundry_edge_export.commit.GRACE_SECONDS", -1.0)
+    out = _copy(exported, tmp_path)
+    report = export(other_models / "student", tokens=(2,), precision=("fp32",), out=out)
+    assert any("it is replaced" in note for note in report.notes)
+    assert any("not measured" in note for note in report.notes)
+    manifest = load_bundle(out).manifest
+    assert [rung.name for rung in manifest.rungs] == ["s2-fp32"]
+    assert manifest.rungs[0].fidelity is None
+    assert len(list(out.iterdir())) == 3
+
+
+class _Record:
+    """Progress that remembers."""
+
+    def __init__(self) -> None:
+        self.reports: list[ExportReport] = []
+
+    def step(self, text: str) -> None:
+        """Ignore."""
+
+    def note(self, text: str) -> None:
+        """Ignore."""
+
+    def failed(self, report: ExportReport) -> None:
+        """Remember."""
+        self.reports.append(report)
+
+
+def test_a_failed_gate_keeps_nothing(
+    exported: ExportReport, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, record = _copy(exported, tmp_path), _Record()
+    before = _content(out)
+    monkeypatch.setattr(gates, "INT8_COSINE_MEAN", 1.0)
+    with pytest.raises(GateError, match=r"s4-int8: failed cosine_mean; nothing was kept; try .*--force"):
+        export(
+            models / "student", tokens=(4,), calibration_method="minmax", samples=64, out=out, progress=record
+        )
+    assert _content(out) == before
+    assert [draft.gates["cosine_mean"] for draft in record.reports[0].rungs] == [False]
+    assert not record.reports[0].kept
+
+
+def test_force_keeps_and_marks(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gates, "INT8_COSINE_MEAN", 1.0)
+    out = tmp_path / "bundle"
+    export(models / "student", tokens=(4,), samples=64, out=out, force=True)
+    (rung,) = load_bundle(out).manifest.rungs
+    assert rung.forced
+    assert rung.gates == {"cosine_mean": False, "cosine_worst": True, "accuracy_drop": True}
+
+
+def test_a_wrong_teacher_is_refused(models: Path, other_models: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is not the teacher this student was distilled from"):
+        export(models / "student", out=tmp_path / "bundle", teacher=other_models / "teacher")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tokens": (3,)}, r"--tokens: the student has no budget of 3 SuperTokens; it has 1,2,4"),
+        ({"precision": ("int4",)}, r"--precision: unknown value 'int4'; use one of fp32"),
+        ({"calibration_method": "best"}, r"--calibration-method: unknown value 'best'"),
+        ({"quantize": "some"}, r"--quantize: unknown value 'some'"),
+        ({"keep_float": ("blocks.7",)}, r"--keep-float: no quantised module 'blocks.7'"),
+        ({"calibration_data": "nowhere"}, r"nowhere: no such file or folder"),
+        ({"evaluation_data": "nowhere.npz"}, r"nowhere.npz: no such data set"),
+    ],
+)
+def test_bad_options_are_one_line(
+    models: Path, tmp_path: Path, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        export(models / "student", out=tmp_path / "bundle", **options)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_place_that_holds_something_else_is_refused(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("...")
+    with pytest.raises(InputError, match="holds other files and is no bundle"):
+        export(models / "student", out=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]

@@ -1,0 +1,65 @@
+"""The inference form computes what the student computes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import torch
+
+from foundry_edge.models.config import StudentConfig
+from foundry_edge.models.load import load_student
+from foundry_edge.models.student import Student
+from foundry_edge_export.inference import InferenceStudent
+from tests.export.conftest import BUDGETS, TINY
+
+
+def _clouds() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    groups = torch.randn(5, 16, 8, 3, generator=generator) * 0.1
+    return groups, torch.rand(5, 16, 3, generator=generator) * 2 - 1
+
+
+@pytest.mark.parametrize("count", BUDGETS)
+def test_equals_the_student(models: Path, count: int) -> None:
+    student = load_student(models / "student")
+    groups, centers = _clouds()
+    expected = student(groups, centers, count)
+    tokens, pooled, logits = InferenceStudent(student, count)(groups, centers)
+    torch.testing.assert_close(tokens, expected, atol=2e-5, rtol=0)
+    torch.testing.assert_close(logits, student.classify(expected), atol=5e-5, rtol=0)
+    torch.testing.assert_close(pooled[:, : TINY.width], expected.mean(dim=1), atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("query", ["learned", "anchored"])
+@pytest.mark.parametrize("count", BUDGETS)
+def test_both_kinds_of_queries_fold_exactly(query: Literal["learned", "anchored"], count: int) -> None:
+    torch.manual_seed(3)
+    student = Student(StudentConfig(teacher=TINY, tokens=BUDGETS, query=query))
+    torch.nn.init.normal_(student.dso.supertokens)
+    torch.nn.init.normal_(student.dso.query.weight, std=0.2)
+    torch.nn.init.normal_(student.dso.key.weight, std=0.2)
+    groups, centers = _clouds()
+    module = InferenceStudent(student, count, torch.float64)
+    student.double()
+    tokens, positions = student.tokenizer(groups.double()), student.position(centers.double())
+    expected = student.dso.logits(tokens, positions, count)
+    torch.testing.assert_close(module.dso.logits(tokens, positions), expected, atol=1e-10, rtol=0)
+
+
+def test_the_tokenizer_is_folded_to_float64_accuracy(models: Path) -> None:
+    student = load_student(models / "student").double()
+    groups = _clouds()[0].double()
+    folded = InferenceStudent(student, 1, torch.float64).tokenizer(groups)
+    expected = student.tokenizer.forward_reference(groups.flatten(0, 1)).unflatten(0, groups.shape[:2])
+    torch.testing.assert_close(folded, expected, atol=1e-12, rtol=0)
+
+
+def test_the_student_is_left_as_it_was(models: Path) -> None:
+    student = load_student(models / "student")
+    before = {name: value.clone() for name, value in student.state_dict().items()}
+    InferenceStudent(student, 2, torch.float64)
+    for name, value in student.state_dict().items():
+        assert value.dtype == before[name].dtype
+        assert torch.equal(value, before[name])
