@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from foundry_edge.cli import options
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -23,16 +25,10 @@ def inspect(
     scans: Annotated[
         list[str], typer.Argument(metavar="SCAN...", help="Files, folders (searched recursively), or '-'.")
     ],
-    salvage: Annotated[
-        bool, typer.Option("--salvage", help="Keep the whole points of a truncated file, with a warning.")
-    ] = False,
-    columns: Annotated[
-        str | None, typer.Option("--columns", help="Columns of a headerless table, e.g. x,y,z,intensity.")
-    ] = None,
+    salvage: options.Salvage = False,
+    columns: options.Columns = None,
     topic: Annotated[str | None, typer.Option("--topic", help="Topic of a bag.")] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object per scan, and nothing else.")
-    ] = False,
+    json: options.Json = False,
 ) -> None:
     """Read and validate scans: points, fields, bounds, and what was dropped and why."""
     from foundry_edge_runtime.inspection import inspect as inspect_one

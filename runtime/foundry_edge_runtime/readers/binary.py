@@ -7,6 +7,7 @@ for with --columns, where "_" skips a column and "name:type" gives a type other 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from foundry_edge_runtime.readers.attributes import attributes_of
 from foundry_edge_runtime.readers.columns import axis_names, unique_names
@@ -15,6 +16,7 @@ from foundry_edge_runtime.readers.row_width import infer_width
 from foundry_edge_runtime.readers.source import Source
 
 _NAMES = {3: "x y z", 4: "x y z intensity", 5: "x y z intensity ring"}
+_COLOURS = ("red", "green", "blue")
 _DTYPES = ("f4", "f8", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8")
 _LONG = {
     "float32": "f4", "float64": "f8", "uint8": "u1", "uint16": "u2", "uint32": "u4", "uint64": "u8",
@@ -24,30 +26,31 @@ _LONG = {
 
 def read(source: Source, options: Options) -> RawCloud:
     """Read one headerless table."""
-    if options.columns is None:
-        names = _inferred(source, options)
-        dtype = np.dtype([(name, "<f4") for name in names])
-    else:
-        dtype = _given(source, options.columns)
-        names = list(dtype.names or ())
-    rows = source.array(0, _whole_rows(source, dtype.itemsize, options) * dtype.itemsize).view(dtype)
+    given = options.columns is not None
+    dtype = _given(source, options.columns) if options.columns else _inferred(source, options)
+    row_count = _whole_rows(source, dtype.itemsize, options)
+    rows = source.array(0, row_count * dtype.itemsize).view(dtype)
+    names = list(dtype.names or ())
+    if not given and len(names) == 6 and _are_colours(rows):
+        rows = rows.view(np.dtype([(name, "<f4") for name in (*names[:3], *_COLOURS)]))
+        names[3:] = _COLOURS
     columns: dict[str, Column] = {name: rows[name] for name in names}
     x, y, z = (columns.pop(name) for name in axis_names(source, names, "--columns"))
     kept = {name: column for name, column in columns.items() if not name.startswith("_")}
-    return RawCloud(
-        "bin/float32" if options.columns is None else "bin",
-        tuple(names),
-        stack_xyz(x, y, z),
-        attributes_of(kept),
-    )
+    return RawCloud("bin" if given else "bin/float32", tuple(names), stack_xyz(x, y, z), attributes_of(kept))
 
 
-def _inferred(source: Source, options: Options) -> list[str]:
+def _inferred(source: Source, options: Options) -> np.dtype[np.void]:
     width = infer_width(source, options)
     source.warn(f"columns inferred: {width} float32 a row; pass --columns to be sure")
-    if width in _NAMES:
-        return _NAMES[width].split()
-    return ["x", "y", "z"] + [f"column_{i}" for i in range(4, width + 1)]
+    names = _NAMES.get(width, "x y z column_4 column_5 column_6").split()
+    return np.dtype([(name, "<f4") for name in names])
+
+
+def _are_colours(rows: npt.NDArray[np.void]) -> bool:
+    """Whether the columns after x, y and z are whole numbers from 0 to 255, as in the ScanNet files."""
+    values = np.ascontiguousarray(rows[:: max(1, len(rows) // 4096)]).view("<f4").reshape(-1, 6)[:, 3:]
+    return bool(((values >= 0) & (values <= 255) & (values == np.floor(values))).all() and (values > 1).any())
 
 
 def _given(source: Source, columns: tuple[str, ...]) -> np.dtype[np.void]:

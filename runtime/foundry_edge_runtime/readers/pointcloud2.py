@@ -134,7 +134,7 @@ def _rows(
         end = field.offset + dtype.itemsize * count
         if end > steps[0]:
             raise source.error(
-                f"field {shorten(field.name)!r} of the scan ends at byte {end}, a point has point_step {steps[0]}"
+                f"field {shorten(field.name)!r} of the scan ends at byte {end}, point_step is {steps[0]}"
             )
         strides = (steps[1], steps[0], dtype.itemsize)
         values = np.ndarray((*shape, count), dtype, points, field.offset, strides)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 
@@ -85,8 +86,13 @@ def _scans(source: Source, options: Options) -> Iterator[PointCloud]:
         source.warn(f"the name ends in {source.suffix}, but the content is {format_name.upper()}")
     pending: PointCloud | None = None
     failures: list[ScanError] = []
-    for number, raw in enumerate(scans_of(format_name)(source, options), 1):
-        judged = _judge(source, raw, options)
+    outcomes = scans_of(format_name)(source, options)
+    for number in count(1):
+        with np.errstate(all="ignore"):  # noise read as numbers overflows; the policy judges it
+            raw = next(outcomes, None)
+            if raw is None:
+                break
+            judged = _judge(source, raw, options)
         if isinstance(judged, ScanError):
             failures.append(judged)
             source.warn(f"scan {number} was left out: {judged.problem}")

@@ -19,7 +19,9 @@ _PERIOD = 60
 """Least common multiple of `WIDTHS`."""
 _BLOCKS = 500
 _FEWEST_BLOCKS = 30
-_ALIKE, _UNLIKE = 0.3, 0.45
+_ALIKE = 0.35
+_NOISE = 3.0
+"""Distances of alike samples of n values stay below this / sqrt(n), also the largest of some sixty."""
 _PLAUSIBLE = 0.9
 _ASK = "pass --columns, e.g. --columns x,y,z,intensity"
 
@@ -51,13 +53,13 @@ def _judged(source: Source, candidates: list[int], values: Values) -> int:
             return candidates[0]
         raise _ambiguous(source, candidates)
     distances = _distances(blocks, candidates)
-    alike = [width for width, distance in distances.items() if distance <= _ALIKE]
+    noise = _NOISE / np.sqrt(len(blocks))
+    alike = [width for width, distance in distances.items() if distance <= max(_ALIKE, noise)]
     if 3 in alike:  # 6 would hold two points in one row
         alike = [width for width in alike if width != 6]
-    doubtful = [w for w, d in distances.items() if _ALIKE < d < _UNLIKE and not (w == 6 and 3 in alike)]
-    if len(alike) == 1 and not doubtful:
-        return alike[0]
-    raise _ambiguous(source, alike + doubtful)
+    if len(alike) != 1:
+        raise _ambiguous(source, alike)
+    return alike[0]
 
 
 def _require_plausible(source: Source, values: Values) -> None:

@@ -215,6 +215,8 @@ def _cannot_open(name: str, error: OSError) -> ScanError:
 
 
 def _from_stdin() -> Source:
+    if sys.stdin is None:
+        raise ScanError("standard input is closed", where="-", remedy="pipe a scan, or give a file")
     chunks: list[bytes] = []
     total, limit = 0, available_memory() // 4
     while chunk := sys.stdin.buffer.read(_STDIN_CHUNK):

@@ -84,4 +84,8 @@ def _text(source: Source, options: Options) -> Corners:
             raise source.error(problem, "re-copy the file, or pass --salvage to keep the whole triangles")
         source.warn(f"{problem}; kept those")
     table, _ = parse_rows(source, b"\n".join(vertices[: 3 * whole]), 3, first_line=1, what=" of the vertices")
+    if len(table) < 3 * whole:
+        raise source.error(
+            f"a vertex line without coordinates: {len(table)} of {3 * whole} have some", "fix the line"
+        )
     return table

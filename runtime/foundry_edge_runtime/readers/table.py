@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from foundry_edge_runtime.readers.source import Source
 Table = npt.NDArray[np.float64]
 
 MAX_LINE_BYTES = 1 << 20
+_BLANK_LINE = re.compile(rb"(\A|\n)[ \t]*\n")
 _NUMBER = re.compile(
     rb"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf(inity)?|nan)\Z", re.IGNORECASE
 )
@@ -89,7 +90,13 @@ def _check_line_lengths(source: Source, body: bytes, first_line: int) -> None:
 
 
 def _parse(body: bytes, delimiter: str | None, rows: int | None) -> Table:
-    text = io.TextIOWrapper(io.BytesIO(body), encoding="latin-1")
+    text: Iterable[str] = io.TextIOWrapper(io.BytesIO(body), encoding="latin-1")
+    if (
+        b"\n\n" in body
+        or body[:1] == b"\n"
+        or ((b" \n" in body or b"\t\n" in body) and _BLANK_LINE.search(body))
+    ):
+        text = filter(str.strip, text)  # numpy skips blank lines too, but warns
     return np.loadtxt(text, np.float64, comments=None, delimiter=delimiter, ndmin=2, max_rows=rows)
 
 

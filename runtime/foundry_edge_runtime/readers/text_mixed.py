@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from foundry_edge_runtime.errors import ScanError
+from foundry_edge_runtime.readers.columns import AXES
 from foundry_edge_runtime.readers.counts import shorten
 from foundry_edge_runtime.readers.raw import Column, Options
 from foundry_edge_runtime.readers.source import Source
@@ -17,13 +18,13 @@ from foundry_edge_runtime.readers.text_layout import Layout
 
 
 def parse_mixed(source: Source, rows: bytes, layout: Layout, options: Options) -> dict[str, Column]:
-    """The columns that hold numbers in the first row; an empty cell is NaN.
+    """The coordinates and the columns that hold a number in the first row; an empty cell is NaN.
 
     Raises:
         ScanError: a row of another width, or a word in a column of numbers, naming the line.
     """
-    kept = [i for i, word in enumerate(layout.words) if not word or is_number(word.strip(b"\"'"))]
-    skipped = [layout.names[i] for i in range(len(layout.names)) if i not in kept]
+    kept = [i for i, name in enumerate(layout.names) if name.lower() in AXES or _is_numeric(layout.words[i])]
+    skipped = [name for i, name in enumerate(layout.names) if i not in kept]
     if skipped:
         source.warn(f"columns that hold no numbers were left out: {shorten(', '.join(skipped), 60)}")
     values: list[list[float]] = []
@@ -45,6 +46,10 @@ def parse_mixed(source: Source, rows: bytes, layout: Layout, options: Options) -
         source.warn(f"{error.problem}; kept the {len(values)} rows before it")
     table = np.array(values, np.float64).reshape(len(values), len(kept))
     return {layout.names[i]: table[:, position] for position, i in enumerate(kept)}
+
+
+def _is_numeric(word: bytes) -> bool:
+    return not word or is_number(word.strip(b"\"'"))
 
 
 def _row(source: Source, cells: list[str], layout: Layout, kept: list[int], line: int) -> list[float]:
