@@ -25,14 +25,17 @@ def bench(
             "--backend", metavar="B", help="Backend to measure; repeat for several [default: onnxruntime]."
         ),
     ] = None,
+    batch: Annotated[str, typer.Option("--batch", metavar="B,...", help="Clouds at a time, 1 to 32.")] = "1",
     json: options.Json = False,
 ) -> None:
     """Measure every engine on this device."""
     from foundry_edge.cli.output import print_json, progress
+    from foundry_edge.cli.train_options import numbers
     from foundry_edge_runtime.bench import bench as measure_all
 
+    sizes = numbers(batch, "--batch")
     with progress("measuring") as advance:
-        result = measure_all(bundle, backend=backend or ("onnxruntime",), progress=advance)
+        result = measure_all(bundle, backend=backend or ("onnxruntime",), batch=sizes, progress=advance)
     if json:
         print_json(result.as_json())
     else:
@@ -42,14 +45,15 @@ def bench(
 
 
 def _show(result: Benchmark) -> None:
-    from foundry_edge.cli.ladder import BENCH, ladder_table
+    from foundry_edge.cli.ladder import BATCHES, BENCH, ladder_table
     from foundry_edge.cli.output import stdout
     from foundry_edge_runtime.errors import printable
 
     console, manifest = stdout(), result.bundle.manifest
     where = ", ".join(text for text in (result.profile.device["cpu"], result.profile.device["gpus"]) if text)
-    title = f"{manifest.id} on {where}, {result.profile.device['cpus']} CPUs; one cloud at a time"
-    console.print(ladder_table(manifest, result.profile, BENCH, title=printable(title)))
+    title = f"{manifest.id} on {where}, {result.profile.device['cpus']} CPUs; times in ms"
+    columns = BENCH if all(one.batch == 1 for one in result.profile.engines) else BATCHES
+    console.print(ladder_table(manifest, result.profile, columns, title=printable(title)))
     console.print(f"profile kept in {printable(result.path)}", style="dim", soft_wrap=True, markup=False)
     for failure in result.profile.failures:
         reason = f"{failure.tokens} tokens {failure.precision} on {failure.backend}: {failure.reason}"

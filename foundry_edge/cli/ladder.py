@@ -51,12 +51,15 @@ _CELLS: dict[str, Cell] = {
     "p50 ms": lambda _, seen: _NONE if seen is None else f"{seen.total_ms.p50:.2f}",
     "p90 ms": lambda _, seen: _NONE if seen is None else f"{seen.total_ms.p90:.2f}",
     "p99 ms": lambda _, seen: _NONE if seen is None else f"{seen.total_ms.p99:.2f}",
+    "batch": lambda _, seen: _NONE if seen is None else str(seen.batch),
+    "clouds/s": lambda _, seen: _NONE if seen is None else f"{seen.clouds_per_second:.0f}",
     "memory": lambda _, seen: (
         _NONE if seen is None or seen.memory_mb is None else f"{seen.memory_mb:.0f} MiB"
     ),
 }
 SHOW = ("size", "MACs", "parity", "fidelity", "accuracy", "calibration")
 BENCH = ("accuracy", "grouping", "engine", "p50 ms", "p90 ms", "p99 ms", "memory")
+BATCHES = ("batch", "grouping", "engine", "p50 ms", "p90 ms", "clouds/s", "memory")
 RUN = ("accuracy", "fidelity", "p50 ms", "p90 ms", "size")
 
 
@@ -84,16 +87,17 @@ def ladder_table(
     table.add_column("tokens", no_wrap=True)
     for column in columns:
         table.add_column(column, justify="right")
-    for rung, seen in _rows(manifest, profile):
+    for rung, seen in _rows(manifest, profile, batches="batch" in columns):
         here = chosen is not None and chosen.rung == rung and (seen is None or seen.backend == chosen.backend)
         cells = [_CELLS[column](rung, seen) for column in columns]
         table.add_row(">" if here else "", _name(rung, seen), *cells, style="bold green" if here else None)
     return table
 
 
-def _rows(manifest: Manifest, profile: Profile) -> list[tuple[Rung, EngineProfile | None]]:
+def _rows(manifest: Manifest, profile: Profile, *, batches: bool) -> list[tuple[Rung, EngineProfile | None]]:
     rungs = sorted(manifest.rungs, key=lambda rung: (rung.precision, -rung.tokens))
-    return [(rung, seen) for rung in rungs for seen in profile.measured(rung) or (None,)]
+    measured = profile.all_of if batches else profile.measured
+    return [(rung, seen) for rung in rungs for seen in measured(rung) or (None,)]
 
 
 def _name(rung: Rung, seen: EngineProfile | None) -> str:

@@ -10,12 +10,14 @@ from typing import Any
 
 from foundry_edge_runtime.backends.registry import DEFAULT, available_backend
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
+from foundry_edge_runtime.errors import InputError
 from foundry_edge_runtime.profile.isolated import measure_isolated
 from foundry_edge_runtime.profile.measure import THOROUGH, Effort
 from foundry_edge_runtime.profile.model import Profile
 from foundry_edge_runtime.profile.store import load_profile, save_profile
 
 SCHEMA = 1
+MAX_BATCH = 32
 Progress = Callable[[int, int, str], None]
 
 
@@ -51,6 +53,7 @@ def bench(
     bundle: str | os.PathLike[str] | None = None,
     *,
     backend: Iterable[str] = (DEFAULT,),
+    batch: Iterable[int] = (1,),
     effort: Effort = THOROUGH,
     progress: Progress = _no_progress,
 ) -> Benchmark:
@@ -59,21 +62,25 @@ def bench(
     Args:
         bundle: a folder; None takes the default one (see `load_bundle`).
         backend: names of backends.
+        batch: how many clouds at a time, each 1 to 32; choosing by latency rests on 1.
         effort: how long to measure each rung.
         progress: told before each rung: how many are done, of how many, and which comes.
 
     Raises:
+        InputError: a batch size is out of range, or there is no such backend.
         BundleError: the bundle cannot be used.
         BackendError: a backend is not available here.
         StorageError: the profile cannot be stored.
     """
     opened = load_bundle(bundle)
-    names = tuple(backend)
+    names, batches = tuple(backend), tuple(batch)
+    if not batches or not all(1 <= size <= MAX_BATCH for size in batches):
+        raise InputError(f"--batch must be sizes from 1 to {MAX_BATCH}, found {list(batches)}")
     for name in names:
         available_backend(name)
     profile = load_profile(opened.manifest)
-    tasks = [(rung, name) for name in names for rung in opened.manifest.rungs]
-    for done, (rung, name) in enumerate(tasks):
-        progress(done, len(tasks), f"{rung.name} on {name}")
-        profile = profile.add(measure_isolated(opened, rung, name, effort))
+    tasks = [(rung, name, size) for name in names for rung in opened.manifest.rungs for size in batches]
+    for done, (rung, name, size) in enumerate(tasks):
+        progress(done, len(tasks), f"{rung.name} on {name}, batch {size}")
+        profile = profile.add(measure_isolated(opened, rung, name, effort, batch=size))
     return Benchmark(opened, profile, save_profile(profile))

@@ -155,7 +155,8 @@ def _candidates(manifest: Manifest, profile: Profile | None, budget: Budget) -> 
             f"--min-accuracy was given, but no rung of bundle {manifest.id} that may be used states one",
             remedy="leave it out, or export from a student with a head",
         )
-    found = [one for rung in rungs for one in _engines(rung, profile, budget, _quality(rung, rungs))]
+    stated = all(rung.accuracy is not None for rung in rungs)
+    found = [one for rung in rungs for one in _engines(rung, profile, budget, _quality(rung, stated))]
     if not found:
         raise BackendError(
             f"no engine of bundle {manifest.id} that may be used loads here: {_reason(profile)}",
@@ -181,10 +182,9 @@ def _reason(profile: Profile | None) -> str:
     return profile.failures[0].reason if profile and profile.failures else "none was measured"
 
 
-def _quality(rung: Rung, rungs: tuple[Rung, ...]) -> float:
-    if rung.accuracy is not None and all(other.accuracy is not None for other in rungs):
-        return rung.accuracy.value
-    return 100 * rung.likeness
+def _quality(rung: Rung, stated: bool) -> float:
+    """Accuracy when every rung that may be used states one, else likeness to the teacher; in percent."""
+    return rung.accuracy.value if stated and rung.accuracy is not None else 100 * rung.likeness
 
 
 def _why(best: _Candidate, budget: Budget, count: int) -> str:

@@ -13,7 +13,7 @@ from foundry_edge_runtime.backends.fake import FakeBackend
 from foundry_edge_runtime.bench import bench
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
-from foundry_edge_runtime.errors import BackendError, StorageError
+from foundry_edge_runtime.errors import BackendError, InputError, StorageError
 from foundry_edge_runtime.profile import (
     QUICK,
     Effort,
@@ -239,3 +239,24 @@ def test_gpus_from_what_the_driver_shows(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "gpus" / "0" / "information").write_text("Model: \t\t NVIDIA L4\nIRQ: 1\n")
     monkeypatch.setattr(device, "_NVIDIA", tmp_path / "gpus")
     assert device.gpus() == ["NVIDIA L4"]
+
+
+def test_batches_are_measured_beside_single_clouds(bundle_folder: Path) -> None:
+    found = bench(bundle_folder, batch=(1, 4), effort=SHORT)
+    rung = found.bundle.manifest.rungs[0]
+    assert [one.batch for one in found.profile.all_of(rung)] == [1, 4]
+    assert [one.batch for one in found.profile.measured(rung)] == [1]
+    one = found.profile.all_of(rung)[1]
+    assert one.clouds_per_second == pytest.approx(4000 / one.total_ms.p50)
+
+
+@pytest.mark.parametrize("batch", [(), (0,), (1, 33)])
+def test_batch_size_out_of_range(bundle_folder: Path, batch: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="--batch must be sizes from 1 to 32"):
+        bench(bundle_folder, batch=batch)
+
+
+def test_failure_at_a_large_batch_does_not_hide_the_engine(bundle: Bundle) -> None:
+    rung = bundle.manifest.rungs[0]
+    failure = EngineFailure(tokens=1, precision="fp32", backend="onnxruntime", batch=32, reason="no memory")
+    assert not empty_profile(bundle.manifest).add(failure).failed(rung, "onnxruntime")

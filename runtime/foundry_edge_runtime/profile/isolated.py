@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import foundry_edge_runtime
 from foundry_edge_runtime.backends.registry import get_backend
@@ -22,8 +24,19 @@ _ROOT = Path(foundry_edge_runtime.__file__).resolve().parent.parent
 _SECONDS = 120  # for one engine; builds are made ahead of time, so loading is all it does
 
 
+class _Task(NamedTuple):
+    """What the process is told, as JSON."""
+
+    folder: str
+    tokens: int
+    precision: str
+    backend: str
+    batch: int
+    effort: dict[str, Any]
+
+
 def measure_isolated(
-    bundle: Bundle, rung: Rung, backend: str, effort: Effort
+    bundle: Bundle, rung: Rung, backend: str, effort: Effort, *, batch: int = 1
 ) -> EngineProfile | EngineFailure:
     """As `measure`, in a fresh process; a failure is a result.
 
@@ -32,17 +45,15 @@ def measure_isolated(
         rung: what to measure.
         backend: name of the backend.
         effort: how long.
+        batch: clouds at a time.
     """
-    task = [
-        str(bundle.folder.resolve()),
-        str(rung.tokens),
-        rung.precision,
-        backend,
-        json.dumps(asdict(effort)),
-    ]
+    task = _Task(str(bundle.folder.resolve()), rung.tokens, rung.precision, backend, batch, asdict(effort))
+    failure = partial(
+        EngineFailure, tokens=rung.tokens, precision=rung.precision, backend=backend, batch=batch
+    )
     try:
         done = subprocess.run(  # noqa: S603 - our own module, arguments as a list
-            [sys.executable, "-m", __name__, *task],
+            [sys.executable, "-m", __name__, json.dumps(task)],
             capture_output=True,
             text=True,
             timeout=_SECONDS,
@@ -50,31 +61,27 @@ def measure_isolated(
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return _failure(rung, backend, f"gave no result within {_SECONDS} s")
+        return failure(reason=f"gave no result within {_SECONDS} s")
     if done.returncode == 0:
         return EngineProfile.model_validate_json(done.stdout)
     if done.returncode < 0:
-        return _failure(rung, backend, f"the process died of {signal.Signals(-done.returncode).name}")
-    return _failure(rung, backend, next(iter(done.stderr.strip().splitlines()[-1:]), "no reason was given"))
+        return failure(reason=f"the process died of {signal.Signals(-done.returncode).name}")
+    return failure(reason=next(iter(done.stderr.strip().splitlines()[-1:]), "no reason was given"))
 
 
-def _failure(rung: Rung, backend: str, reason: str) -> EngineFailure:
-    return EngineFailure(tokens=rung.tokens, precision=rung.precision, backend=backend, reason=reason)
-
-
-def _work(folder: str, tokens: str, precision: str, backend: str, effort: str) -> str:
-    bundle = load_bundle(folder)
-    rung = bundle.manifest.rung(int(tokens), precision)
+def _work(task: _Task) -> str:
+    bundle = load_bundle(task.folder)
+    rung = bundle.manifest.rung(task.tokens, task.precision)
     if rung is None:
-        raise InputError(f"has no rung of {tokens} tokens in {precision}", where=folder)
-    result = measure(bundle, rung, get_backend(backend), Effort(**json.loads(effort)))
+        raise InputError(f"has no rung of {task.tokens} tokens in {task.precision}", where=task.folder)
+    result = measure(bundle, rung, get_backend(task.backend), Effort(**task.effort), batch=task.batch)
     return result.model_copy(update={"memory_mb": resident_mb(peak=True)}).model_dump_json()
 
 
 def main() -> int:
     """What the process runs; the result goes to stdout, an error's one line to stderr."""
     try:
-        sys.stdout.write(_work(*sys.argv[1:]))
+        sys.stdout.write(_work(_Task(*json.loads(sys.argv[1]))))
     except FoundryEdgeError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

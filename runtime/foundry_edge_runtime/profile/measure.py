@@ -48,8 +48,8 @@ def benchmark_cloud(spec: Preprocessing) -> FloatArray:
     return points.astype(np.float32)
 
 
-def measure(bundle: Bundle, rung: Rung, backend: Backend, effort: Effort) -> EngineProfile:
-    """Load a rung on a backend and measure it at batch 1.
+def measure(bundle: Bundle, rung: Rung, backend: Backend, effort: Effort, *, batch: int = 1) -> EngineProfile:
+    """Load a rung on a backend and measure it, ``batch`` clouds at a time.
 
     Raises:
         BackendError: it cannot be loaded or run.
@@ -59,7 +59,7 @@ def measure(bundle: Bundle, rung: Rung, backend: Backend, effort: Effort) -> Eng
     engine = backend.load(bundle.graph(rung), bundle.manifest.preprocessing)
     load_ms = (time.perf_counter() - start) * 1e3
     try:
-        group_ms, engine_ms = time_engine(engine, bundle.manifest.preprocessing, effort)
+        group_ms, engine_ms = time_engine(engine, bundle.manifest.preprocessing, effort, batch)
     finally:
         engine.close()
     return EngineProfile(
@@ -68,6 +68,7 @@ def measure(bundle: Bundle, rung: Rung, backend: Backend, effort: Effort) -> Eng
         backend=backend.name,
         graph_sha256=rung.graph.sha256,
         weights_sha256=rung.weights.sha256,
+        batch=batch,
         group_ms=Quantiles.of(group_ms),
         engine_ms=Quantiles.of(engine_ms),
         total_ms=Quantiles.of([a + b for a, b in zip(group_ms, engine_ms, strict=True)]),
@@ -76,29 +77,34 @@ def measure(bundle: Bundle, rung: Rung, backend: Backend, effort: Effort) -> Eng
     )
 
 
-def time_engine(engine: Engine, spec: Preprocessing, effort: Effort) -> tuple[list[float], list[float]]:
-    """Time single clouds.
+def time_engine(
+    engine: Engine, spec: Preprocessing, effort: Effort, batch: int = 1
+) -> tuple[list[float], list[float]]:
+    """Time batches of the benchmark cloud, each cloud grouped anew.
 
     Returns:
-        Grouping and engine times in ms, one pair for each run.
+        Grouping and engine times of a batch in ms, one pair for each run.
     """
     cloud = benchmark_cloud(spec)
     begin = time.perf_counter()
     warm = 0
     while warm < effort.warm_runs or time.perf_counter() - begin < effort.warm_seconds:
-        engine.warm()
-        group_points(cloud, spec)
+        _time_once(engine, cloud, spec, batch)
         warm += 1
-    group_ms: list[float] = []
-    engine_ms: list[float] = []
+    times: list[tuple[float, float]] = []
     begin = time.perf_counter()
-    while len(engine_ms) < effort.runs or (
-        time.perf_counter() - begin < effort.seconds and len(engine_ms) < effort.most
+    while len(times) < effort.runs or (
+        time.perf_counter() - begin < effort.seconds and len(times) < effort.most
     ):
-        started = time.perf_counter()
-        grouped = group_points(cloud, spec)
-        between = time.perf_counter()
-        engine.run(grouped.groups[None], grouped.centers[None])
-        group_ms.append((between - started) * 1e3)
-        engine_ms.append((time.perf_counter() - between) * 1e3)
-    return group_ms, engine_ms
+        times.append(_time_once(engine, cloud, spec, batch))
+    return [group_ms for group_ms, _ in times], [engine_ms for _, engine_ms in times]
+
+
+def _time_once(engine: Engine, cloud: FloatArray, spec: Preprocessing, batch: int) -> tuple[float, float]:
+    started = time.perf_counter()
+    grouped = [group_points(cloud, spec) for _ in range(batch)]
+    groups = np.stack([one.groups for one in grouped])
+    centers = np.stack([one.centers for one in grouped])
+    between = time.perf_counter()
+    engine.run(groups, centers)
+    return (between - started) * 1e3, (time.perf_counter() - between) * 1e3

@@ -29,7 +29,7 @@ class Quantiles(_Strict):
 
 
 class EngineProfile(_Strict):
-    """One engine (a rung on a backend), measured.
+    """One engine (a rung on a backend), measured. Times are those of a whole batch.
 
     ``group_ms`` is grouping on the CPU, ``engine_ms`` the engine, ``total_ms`` both for the same cloud.
     ``memory_mb`` is the peak resident memory of a process that does nothing but run this engine; None
@@ -49,6 +49,11 @@ class EngineProfile(_Strict):
     memory_mb: float | None = None
     runs: int = Field(ge=1)
 
+    @property
+    def clouds_per_second(self) -> float:
+        """Throughput at this batch size, by the median."""
+        return 1e3 * self.batch / self.total_ms.p50
+
     def of(self, rung: Rung) -> bool:
         """Whether it was measured on the very files of this rung."""
         mine = (self.tokens, self.precision, self.graph_sha256, self.weights_sha256)
@@ -61,6 +66,7 @@ class EngineFailure(_Strict):
     tokens: int
     precision: str
     backend: str
+    batch: int = Field(1, ge=1)
     reason: str
 
 
@@ -76,12 +82,15 @@ class Profile(_Strict):
 
     def measured(self, rung: Rung) -> tuple[EngineProfile, ...]:
         """Every backend's measurement of this rung at batch 1."""
-        return tuple(engine for engine in self.engines if engine.batch == 1 and engine.of(rung))
+        return tuple(engine for engine in self.all_of(rung) if engine.batch == 1)
+
+    def all_of(self, rung: Rung) -> tuple[EngineProfile, ...]:
+        """Every backend's measurements of this rung at every batch size."""
+        return tuple(engine for engine in self.engines if engine.of(rung))
 
     def failed(self, rung: Rung, backend: str) -> bool:
         """Whether this rung could not be measured on the backend."""
-        key = (rung.tokens, rung.precision, backend)
-        return any((f.tokens, f.precision, f.backend) == key for f in self.failures)
+        return (rung.tokens, rung.precision, backend, 1) in map(_key, self.failures)
 
     def add(self, *results: EngineProfile | EngineFailure) -> Profile:
         """A profile with these results in the place of earlier ones of the same engine."""
@@ -101,5 +110,4 @@ class Profile(_Strict):
 
 
 def _key(result: EngineProfile | EngineFailure) -> tuple[int, str, str, int]:
-    batch = result.batch if isinstance(result, EngineProfile) else 1
-    return (result.tokens, result.precision, result.backend, batch)
+    return (result.tokens, result.precision, result.backend, result.batch)
