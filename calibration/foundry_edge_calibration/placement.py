@@ -8,18 +8,42 @@ import onnx
 
 from foundry_edge_runtime.errors import InputError
 
+_WIDE = ("tokenizer.pooled", "tokenizer.point", "tokenizer.leave")
 POLICIES: dict[str, tuple[str, ...]] = {
-    "encoder": ("blocks.",),
-    "after-assignment": ("blocks.", "cau_", "dso.value"),
     "all-linear": ("blocks.", "cau_", "dso.value", "tokenizer.", "position."),
+    "wide": ("blocks.", "cau_", "dso.value", *_WIDE),
+    "after-assignment": ("blocks.", "cau_", "dso.value"),
+    "encoder": ("blocks.",),
 }
-"""Policy -> prefixes of the modules quantised.
+"""Policy -> prefixes of the modules quantised, widest first.
 
-Whatever feeds DSO's argmax (tokenizer, positions, keys, queries) flips assignments when it is quantised, so
-only ``all-linear`` touches it. Attention products have no constant operand and the head decides classes:
-neither is ever quantised.
+What feeds DSO's argmax (tokenizer, positions, keys, queries) flips assignments when it is quantised.
+``after-assignment`` leaves all of it in float. ``wide`` takes the three widest maps of the tokenizer, where
+most of the multiply-accumulates are; its first map and the positions, which read coordinates, lose far more
+than they save. Attention products have no constant operand and the head decides classes: neither is ever
+quantised.
 """
-DEFAULT_POLICY = "after-assignment"
+AUTO = "auto"
+AUTO_ORDER = ("wide", "after-assignment", "encoder")
+"""What ``auto`` tries, in order, until the gates are passed."""
+DEFAULT_POLICY = AUTO
+
+
+def policies_to_try(policy: str) -> tuple[str, ...]:
+    """The policies that a --quantize value stands for.
+
+    Raises:
+        InputError: there is no such policy.
+    """
+    if policy == AUTO:
+        return AUTO_ORDER
+    if policy not in POLICIES:
+        raise InputError(
+            f"unknown value {policy!r}",
+            where="--quantize",
+            remedy=f"use one of {', '.join((AUTO, *POLICIES))}",
+        )
+    return (policy,)
 
 
 @dataclass(frozen=True)
@@ -49,21 +73,13 @@ def linear_sites(model: onnx.ModelProto) -> list[Site]:
     ]
 
 
-def choose_sites(
-    model: onnx.ModelProto, policy: str = DEFAULT_POLICY, keep: tuple[str, ...] = ()
-) -> list[Site]:
-    """The maps that ``policy`` quantises, without those whose module starts with a name in ``keep``.
+def choose_sites(model: onnx.ModelProto, policy: str, keep: tuple[str, ...] = ()) -> list[Site]:
+    """The maps that a policy quantises, without those whose module is, or lies in, one of ``keep``.
 
     Raises:
-        InputError: no such policy, or a name in ``keep`` is no quantised module.
+        InputError: a name in ``keep`` is no module with a linear map, or nothing is left.
     """
-    if policy not in POLICIES:
-        raise InputError(
-            f"no quantisation policy {policy!r}",
-            where="--quantize",
-            remedy=f"use one of {', '.join(POLICIES)}",
-        )
-    sites = [site for site in linear_sites(model) if site.module.startswith(POLICIES[policy])]
+    sites = linear_sites(model)
     for name in keep:
         if not any(_within(site.module, name) for site in sites):
             known = sorted({".".join(site.module.split(".")[:2]) for site in sites})
@@ -72,7 +88,11 @@ def choose_sites(
                 where="--keep-float",
                 remedy=f"use e.g. {', '.join(known[:4])}",
             )
-    chosen = [site for site in sites if not any(_within(site.module, name) for name in keep)]
+    chosen = [
+        site
+        for site in sites
+        if site.module.startswith(POLICIES[policy]) and not any(_within(site.module, name) for name in keep)
+    ]
     if not chosen:
         raise InputError(
             "nothing is left to quantise", where="--keep-float", remedy="keep less, or use --precision fp32"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -34,8 +35,12 @@ def insert_qdq(model: onnx.ModelProto, sites: Sequence[Site], ranges: Mapping[st
     graph = onnx.GraphProto()
     graph.CopyFrom(model.graph)
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    for activation in dict.fromkeys(site.activation for site in sites):
-        _add_scale(graph, activation, ranges[activation])
+    readers: Counter[str] = Counter()
+    for site in sites:
+        scale = _scale(ranges[site.activation], readers[site.activation])
+        readers[site.activation] += 1
+        _constant(graph, f"{site.module}.input.scale", scale)
+        _constant(graph, f"{site.module}.input.zero", np.asarray(0, dtype=np.int8))
     for weight in dict.fromkeys(site.weight for site in sites):
         _quantise_weight(graph, weights[weight])
     _rewire(graph, {site.node: site for site in sites})
@@ -46,10 +51,15 @@ def insert_qdq(model: onnx.ModelProto, sites: Sequence[Site], ranges: Mapping[st
     return _with_graph(model, graph)
 
 
-def _add_scale(graph: onnx.GraphProto, activation: str, threshold: float) -> None:
+def _scale(threshold: float, reader: int) -> npt.NDArray[np.float32]:
+    """The step of an activation; each further reader's is one unit in the last place larger.
+
+    ONNX Runtime merges identical Quantize nodes and then fuses none of the maps that read the merged one.
+    """
     scale = np.maximum(np.float32(threshold) / np.float32(LEVELS), _TINY)
-    _constant(graph, f"{activation}.scale", np.asarray(scale, dtype=np.float32))
-    _constant(graph, f"{activation}.zero", np.asarray(0, dtype=np.int8))
+    for _ in range(reader):
+        scale = np.nextafter(scale, np.float32(np.inf))
+    return np.asarray(scale, dtype=np.float32)
 
 
 def _quantise_weight(graph: onnx.GraphProto, tensor: TensorProto) -> None:
@@ -60,22 +70,13 @@ def _quantise_weight(graph: onnx.GraphProto, tensor: TensorProto) -> None:
 
 
 def _rewire(graph: onnx.GraphProto, sites: dict[str, Site]) -> None:
-    """Round what each site reads: one Quantize per activation, a Dequantize of its own per site.
-
-    A Dequantize with several readers would keep ONNX Runtime from fusing it into each of them.
-    """
+    """Put a Q/DQ pair before each site, and a DQ on its weight."""
     nodes: list[onnx.NodeProto] = []
-    rounded: set[str] = set()
     for node in graph.node:
         site = sites.get(node.name)
         if site is not None:
-            if site.activation not in rounded:
-                nodes.append(_quantize(site.activation))
-                rounded.add(site.activation)
-            nodes += [
-                _dequantize(site.activation, f"{site.module}.input"),
-                _dequantize(site.weight, f"{site.module}.weight", axis=1),
-            ]
+            nodes += _input_pair(site)
+            nodes.append(_weight_pair(site))
             node.input[0], node.input[1] = f"{site.module}.input.rounded", f"{site.module}.weight.rounded"
         nodes.append(node)
     copies = [_copy(node) for node in nodes]
@@ -83,17 +84,25 @@ def _rewire(graph: onnx.GraphProto, sites: dict[str, Site]) -> None:
     graph.node.extend(copies)
 
 
-def _quantize(name: str) -> onnx.NodeProto:
-    inputs = [name, f"{name}.scale", f"{name}.zero"]
-    return helper.make_node("QuantizeLinear", inputs, [f"{name}.int8"], name=f"{name}/Quantize")
+def _input_pair(site: Site) -> list[onnx.NodeProto]:
+    name = f"{site.module}.input"
+    parameters = [f"{name}.scale", f"{name}.zero"]
+    return [
+        helper.make_node(
+            "QuantizeLinear", [site.activation, *parameters], [f"{name}.int8"], name=f"{name}/Quantize"
+        ),
+        helper.make_node(
+            "DequantizeLinear", [f"{name}.int8", *parameters], [f"{name}.rounded"], name=f"{name}/Dequantize"
+        ),
+    ]
 
 
-def _dequantize(name: str, result: str, axis: int | None = None) -> onnx.NodeProto:
-    inputs = [f"{name}.int8", f"{name}.scale", f"{name}.zero"]
-    node = helper.make_node("DequantizeLinear", inputs, [f"{result}.rounded"], name=f"{result}/Dequantize")
-    if axis is not None:
-        node.attribute.append(helper.make_attribute("axis", axis))
-    return node
+def _weight_pair(site: Site) -> onnx.NodeProto:
+    inputs = [f"{site.weight}.{part}" for part in ("int8", "scale", "zero")]
+    result = f"{site.module}.weight"
+    return helper.make_node(
+        "DequantizeLinear", inputs, [f"{result}.rounded"], name=f"{result}/Dequantize", axis=1
+    )
 
 
 def _copy(node: onnx.NodeProto) -> onnx.NodeProto:

@@ -14,9 +14,9 @@ from foundry_edge.models.macs import student_macs
 from foundry_edge.models.student import Student
 from foundry_edge_calibration.clouds import Clouds, calibration_clouds
 from foundry_edge_calibration.engine import Array, run_all
-from foundry_edge_calibration.placement import Site, choose_sites
+from foundry_edge_calibration.placement import Site, choose_sites, policies_to_try
 from foundry_edge_calibration.qdq import insert_qdq
-from foundry_edge_calibration.ranges import observe
+from foundry_edge_calibration.ranges import Observation, observe
 from foundry_edge_export.compact import store_in_half
 from foundry_edge_export.draft import Draft
 from foundry_edge_export.evaluation import Evaluation
@@ -105,37 +105,51 @@ class Workshop:
         return clouds.warnings if clouds is not None else ()
 
     def _int8(self, count: int, model: onnx.ModelProto, reference: dict[str, Array]) -> Draft:
-        sites = choose_sites(model, self.settings.quantize, self.settings.keep_float)
-        ranges, calibration = self._ranges(count, model, sites)
-        quantised = store_in_half(insert_qdq(model, sites, ranges))
-        lint(quantised, f"s{count}-int8")
-        self.progress.step(f"s{count}: measuring INT8")
-        found = run_all(quantised, self.evaluation.groups, self.evaluation.centers)
-        parity = relative_parity(found["tokens"], reference["tokens"])
-        accuracy = self.evaluation.accuracy(found.get("logits"))
-        gates = int8_gates(parity, accuracy, self.evaluation.accuracy(reference.get("logits")))
-        return self._draft(count, "int8", quantised, parity, gates, found, calibration)
+        """The INT8 rung of the widest policy that passes the gates; of the last one, if none does."""
+        settings = self.settings
+        choices = {
+            policy: choose_sites(model, policy, settings.keep_float)
+            for policy in policies_to_try(settings.quantize)
+        }
+        observation = self._observe(count, model, [site for sites in choices.values() for site in sites])
+        ranges = observation.ranges(settings.calibration_method)
+        for policy, sites in choices.items():
+            self.progress.step(f"s{count}: measuring INT8 ({policy})")
+            quantised = store_in_half(insert_qdq(model, sites, ranges))
+            draft = self._judge_int8(count, quantised, reference, self._calibration(policy, observation))
+            if draft.passed:
+                break
+        return draft
 
-    def _ranges(
-        self, count: int, model: onnx.ModelProto, sites: list[Site]
-    ) -> tuple[dict[str, float], Calibration]:
-        settings, clouds = self.settings, self.calibration
+    def _observe(self, count: int, model: onnx.ModelProto, sites: list[Site]) -> Observation:
+        clouds = self.calibration
         self.progress.step(f"s{count}: calibrating on {len(clouds)} clouds")
         tensors = list(dict.fromkeys(site.activation for site in sites))
-        observation = observe(model, tensors, clouds.groups, clouds.centers)
-        coverage = observation.coverage
-        calibration = Calibration(
+        return observe(model, tensors, clouds.groups, clouds.centers)
+
+    def _calibration(self, policy: str, observation: Observation) -> Calibration:
+        settings, clouds, coverage = self.settings, self.calibration, observation.coverage
+        return Calibration(
             method=settings.calibration_method,
             samples=len(clouds),
             data=clouds.name,
             data_sha256=clouds.sha256,
-            policy=settings.quantize,
+            policy=policy,
             kept=tuple(sorted(settings.keep_float)),
             seed=settings.seed,
             tensors=coverage.tensors,
             growing=coverage.growing,
         )
-        return observation.ranges(settings.calibration_method), calibration
+
+    def _judge_int8(
+        self, count: int, model: onnx.ModelProto, reference: dict[str, Array], calibration: Calibration
+    ) -> Draft:
+        lint(model, f"s{count}-int8")
+        found = run_all(model, self.evaluation.groups, self.evaluation.centers)
+        parity = relative_parity(found["tokens"], reference["tokens"])
+        accuracy = self.evaluation.accuracy(found.get("logits"))
+        gates = int8_gates(parity, accuracy, self.evaluation.accuracy(reference.get("logits")))
+        return self._draft(count, "int8", model, parity, gates, found, calibration)
 
     def _draft(
         self,

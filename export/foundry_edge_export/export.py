@@ -59,7 +59,8 @@ def export(
             training side of the embedded sample set.
         calibration_method: ``minmax``, ``percentile``, ``entropy`` or ``mse``.
         samples: calibration clouds.
-        quantize: which maps are INT8, one of `foundry_edge_calibration.placement.POLICIES`.
+        quantize: which maps are INT8, one of `foundry_edge_calibration.placement.POLICIES`; ``auto`` takes
+            the widest that passes the gates.
         keep_float: modules left in float all the same, such as ``blocks.11``.
         evaluation_data: an .npz data set whose test side measures fidelity and accuracy; None takes the
             embedded sample set's.

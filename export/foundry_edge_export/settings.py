@@ -7,7 +7,7 @@ from pathlib import Path
 
 from foundry_edge.models.config import StudentConfig
 from foundry_edge_calibration.methods import METHODS
-from foundry_edge_calibration.placement import POLICIES
+from foundry_edge_calibration.placement import policies_to_try
 from foundry_edge_runtime.errors import BackendError, InputError
 
 PRECISIONS = ("fp32", "int8")
@@ -46,7 +46,7 @@ class ExportSettings:
         for name in self.precision:
             _one_of(name, PRECISIONS, "--precision")
         _one_of(self.calibration_method, tuple(METHODS), "--calibration-method")
-        _one_of(self.quantize, tuple(POLICIES), "--quantize")
+        policies_to_try(self.quantize)
         _one_of(self.backend, BACKENDS + _LATER, "--backend")
         if self.backend not in BACKENDS:
             raise BackendError(

@@ -41,8 +41,11 @@ def export(
     calibration_method: Annotated[str, typer.Option(help="minmax, percentile, entropy or mse.")] = "mse",
     samples: Annotated[int, typer.Option(help="Calibration clouds.", min=1)] = 256,
     quantize: Annotated[
-        str, typer.Option(help="Maps in INT8: encoder, after-assignment or all-linear.")
-    ] = "after-assignment",
+        str,
+        typer.Option(
+            help="Maps in INT8: all-linear, wide, after-assignment, encoder, or auto (by the gates)."
+        ),
+    ] = "auto",
     keep_float: Annotated[
         str, typer.Option(metavar="NAMES", help="Modules left in float all the same, e.g. blocks.11,cau_mlp.")
     ] = "",
