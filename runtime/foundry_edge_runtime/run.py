@@ -13,7 +13,7 @@ from typing import cast
 
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import load_bundle
-from foundry_edge_runtime.errors import FoundryEdgeError, GateError
+from foundry_edge_runtime.errors import FoundryEdgeError
 from foundry_edge_runtime.inspection import Failure, expand
 from foundry_edge_runtime.readers import read_points
 from foundry_edge_runtime.result import Result
@@ -78,10 +78,10 @@ def run(
         scan: file, folder or "-", or what `scans_of` made of it.
         bundle: a folder; None takes the default one (see `load_bundle`).
         max_latency_ms, min_accuracy, max_memory_mb, tokens, precision, backend: see `Budget`.
-        strict: a budget that cannot be met is an error.
+        strict: a budget that cannot be met, and an engine that fails, are errors.
         save: folder for the features of each scan (npz).
         salvage, columns: see `read_points`.
-        notify: told in one line what is measured, when something is.
+        notify: told in one line what is measured and what fails.
 
     Returns:
         An iterator over the results, in order. For a folder or list an unreadable scan gives a `Failure`.
@@ -95,13 +95,7 @@ def run(
     budget = Budget(max_latency_ms, min_accuracy, max_memory_mb, tokens, precision, backend)
     scans = scan if isinstance(scan, Scans) else scans_of(scan)
     _refuse_missing(scans)
-    session = Session(load_bundle(bundle), budget, notify=notify)
-    if strict and not session.choice.met:
-        raise GateError(
-            session.choice.reason,
-            where=session.choice.rung.name,
-            remedy="raise the budget, or leave out --strict",
-        )
+    session = Session(load_bundle(bundle), budget, strict=strict, notify=notify)
     folder = None if save is None else Path(save)
     return _results(session, scans, folder, salvage, columns)
 

@@ -8,18 +8,17 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from foundry_edge_runtime.backends.base import Backend, Engine, Outputs
-from foundry_edge_runtime.backends.registry import get_backend
+from foundry_edge_runtime.backends.base import Backend, Outputs
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
-from foundry_edge_runtime.choice import Choice, choose
 from foundry_edge_runtime.errors import BackendError, BundleError
-from foundry_edge_runtime.grouping import group_points
+from foundry_edge_runtime.grouping import Groups, group_points
+from foundry_edge_runtime.opening import Opener
 from foundry_edge_runtime.pointcloud import PointCloud
 from foundry_edge_runtime.profile.model import Profile
 from foundry_edge_runtime.readers import as_cloud
 from foundry_edge_runtime.result import Latency, Result, top_classes
-from foundry_edge_runtime.selection import Notify, select, silent
+from foundry_edge_runtime.selection import Notify, silent
 
 
 class Session:
@@ -30,7 +29,9 @@ class Session:
         budget: limits and pins; None takes the most accurate rung.
         profile: choose by this profile alone and measure nothing.
         backend: run on this object instead of a backend chosen by name.
-        notify: told in one line what is measured, when something is.
+        strict: an unmet budget and a failing engine are errors; otherwise the closest engine is taken,
+            and the next best takes the place of one that fails.
+        notify: told in one line what is measured and what fails.
 
     Attributes:
         choice: the engine and why.
@@ -38,7 +39,8 @@ class Session:
     Raises:
         BundleError: the bundle is not what its manifest says.
         InputError: the budget names what the bundle does not have.
-        BackendError: the engine cannot be loaded.
+        BackendError: no engine can be loaded.
+        GateError: ``strict``, and no engine keeps within the budget.
     """
 
     def __init__(
@@ -48,24 +50,16 @@ class Session:
         *,
         profile: Profile | None = None,
         backend: Backend | None = None,
+        strict: bool = False,
         notify: Notify = silent,
     ) -> None:
         self.bundle = bundle or load_bundle()
         self.budget = budget or Budget()
-        self.choice, self.profile = self._select(profile, backend, notify)
-        self._engine = self._load(backend or get_backend(self.choice.backend))
-
-    def _select(
-        self, profile: Profile | None, backend: Backend | None, notify: Notify
-    ) -> tuple[Choice, Profile]:
-        if profile is None:
-            return select(self.bundle, self.budget, backend=backend, notify=notify)
-        return choose(self.bundle.manifest, profile, self.budget), profile
-
-    def _load(self, backend: Backend) -> Engine:
-        engine = backend.load(self.bundle.graph(self.choice.rung), self.bundle.manifest.preprocessing)
-        engine.warm()
-        return engine
+        self._opener = Opener(
+            self.bundle, self.budget, profile=profile, backend=backend, strict=strict, notify=notify
+        )
+        self._closed = False
+        self.choice, self._engine = self._opener.open()
 
     def run(self, points: PointCloud | npt.ArrayLike, *, read_ms: float = 0.0) -> Result:
         """Compute one cloud.
@@ -82,10 +76,10 @@ class Session:
         cloud = points if isinstance(points, PointCloud) else as_cloud(points)
         grouped = group_points(cloud.xyz, self.bundle.manifest.preprocessing)
         between = time.perf_counter()
-        outputs = self._engine.run(grouped.groups[None], grouped.centers[None])
+        outputs = self._compute(grouped)
         ended = time.perf_counter()
         group_ms, engine_ms = (between - started) * 1e3, (ended - between) * 1e3
-        logits = self._checked_logits(outputs)
+        logits = None if outputs.logits is None else outputs.logits[0]
         return Result(
             cloud=cloud,
             bundle=self.bundle,
@@ -99,21 +93,35 @@ class Session:
             logits=logits,
         )
 
-    def _checked_logits(self, outputs: Outputs) -> npt.NDArray[np.float32] | None:
-        """The logits of the one cloud; features and logits must be finite, labels one for each logit."""
-        logits = None if outputs.logits is None else outputs.logits[0]
-        if not np.isfinite(outputs.pooled).all() or (logits is not None and not np.isfinite(logits).all()):
+    def _compute(self, grouped: Groups) -> Outputs:
+        """One cloud on the engine; a failing engine is replaced, and what it was asked is asked again."""
+        while not self._closed:
+            try:
+                outputs = self._engine.run(grouped.groups[None], grouped.centers[None])
+                self._check(outputs)
+            except BackendError as error:
+                self._engine.close()
+                self._opener.failed(self.choice, error)
+                self.choice, self._engine = self._opener.open()
+            else:
+                return outputs
+        raise BackendError("the session was closed", where=self.choice.backend)
+
+    def _check(self, outputs: Outputs) -> None:
+        """Features and logits must be finite, and there is one label for each logit."""
+        finite = np.isfinite(outputs.pooled).all()
+        if not (finite and (outputs.logits is None or np.isfinite(outputs.logits).all())):
             raise BackendError("the engine gave numbers that are not finite", where=self.choice.backend)
         labels = len(self.bundle.manifest.labels)
-        if logits is not None and len(logits) != labels:
+        if outputs.logits is not None and outputs.logits.shape[1] != labels:
             raise BundleError(
-                f"the graph gives {len(logits)} logits, the manifest {labels} labels",
+                f"the graph gives {outputs.logits.shape[1]} logits, the manifest {labels} labels",
                 where=self.choice.rung.graph.name,
             )
-        return logits
 
     def close(self) -> None:
-        """Free the engine."""
+        """Free the engine; the session cannot run afterwards."""
+        self._closed = True
         self._engine.close()
 
     def __enter__(self) -> Session:

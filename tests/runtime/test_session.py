@@ -13,7 +13,7 @@ from foundry_edge_runtime import Budget, Session, load_bundle
 from foundry_edge_runtime.backends import Outputs
 from foundry_edge_runtime.backends.fake import FakeBackend, FakeEngine
 from foundry_edge_runtime.bundle.load import Bundle, Graph
-from foundry_edge_runtime.errors import BackendError, BundleError, InputError, ScanError
+from foundry_edge_runtime.errors import BackendError, BundleError, GateError, InputError, ScanError
 from foundry_edge_runtime.grouping import Preprocessing, group_points
 from foundry_edge_runtime.pointcloud import FloatArray
 from foundry_edge_runtime.profile import empty_profile
@@ -22,7 +22,9 @@ from tests.runtime.tiny_bundle import (
     GROUPS,
     LABELS,
     WIDTH,
+    build_graph,
     expected,
+    file_ref,
     read_manifest,
     write_bundle,
     write_manifest,
@@ -139,7 +141,9 @@ def test_engine_that_gives_nan_is_an_error(tmp_path: Path) -> None:
             return super().run(groups, centers * np.float32(np.nan))
 
     session = Session(load_bundle(write_bundle(tmp_path / "b")), backend=Broken(labels=len(LABELS)))
-    with pytest.raises(BackendError, match="not finite"):
+    with pytest.raises(
+        BackendError, match=r"no engine of bundle tiny-1 that may be used loads here: .*not finite"
+    ):
         session.run(POINTS)
 
 
@@ -186,3 +190,57 @@ def test_overhead_over_grouping_and_engine_is_small(bundle: Bundle) -> None:
         latency = session.run(cloud).latency
         overheads.append((time.perf_counter() - started) * 1e3 - latency.group - latency.engine)
     assert sorted(overheads)[10] < 2.0
+
+
+def test_engine_that_does_not_load_gives_way_to_the_next_best(bundle: Bundle) -> None:
+    said: list[str] = []
+    fake = FakeBackend(labels=len(LABELS), broken={"s4-fp32.onnx": "out of memory"})
+    session = Session(bundle, backend=fake, notify=said.append)
+    assert session.choice.rung.name == "s4-int8"
+    assert said == ["engine s4-fp32 failed, taking the next: fake: out of memory"]
+    with pytest.raises(BackendError, match="out of memory"):
+        Session(bundle, backend=fake, strict=True)
+
+
+def test_engine_that_dies_gives_way_and_the_scan_is_done(bundle: Bundle) -> None:
+    said: list[str] = []
+    fake = FakeBackend(labels=len(LABELS))
+    session = Session(bundle, backend=fake, notify=said.append)
+    session.run(POINTS)
+    session._engine.close()  # from now on the engine fails
+    result = session.run(POINTS)
+    assert result.choice.rung.name == session.choice.rung.name == "s4-int8"
+    assert said == ["engine s4-fp32 failed, taking the next: fake: the engine was closed"]
+    assert session.run(POINTS).choice == result.choice
+
+
+def test_when_every_engine_fails_the_first_reason_is_told(bundle: Bundle) -> None:
+    broken = {rung.graph.name: f"reason {rung.name}" for rung in bundle.manifest.rungs}
+    with pytest.raises(BackendError, match="that may be used loads here: fake: reason s4-fp32"):
+        Session(bundle, backend=FakeBackend(broken=broken))
+
+
+def test_closed_session_does_not_run(bundle: Bundle) -> None:
+    with Session(bundle) as session:
+        session.run(POINTS)
+    with pytest.raises(BackendError, match="the session was closed"):
+        session.run(POINTS)
+
+
+def test_strict_session(bundle: Bundle) -> None:
+    with pytest.raises(GateError, match="none keeps within"):
+        Session(bundle, Budget(max_latency_ms=1e-6), strict=True)
+
+
+def test_real_engine_that_does_not_load(bundle_folder: Path) -> None:
+    """A graph that ONNX Runtime refuses, with a hash that is right: the other precision takes over."""
+    path = bundle_folder / "s4-fp32.onnx"
+    path.write_bytes(build_graph("fp32", 4, "fp32.bin").replace(b"ReduceMean", b"ReduceMaen"))
+    manifest = read_manifest(bundle_folder)
+    manifest["rungs"][1]["graph"] = file_ref(path)
+    write_manifest(bundle_folder, manifest)
+    said: list[str] = []
+    session = Session(load_bundle(bundle_folder), notify=said.append)
+    assert session.choice.rung.name == "s4-int8"
+    assert "s4-fp32 failed" in said[0]
+    assert "ReduceMaen" in said[0]

@@ -1,0 +1,94 @@
+"""Loading the chosen engine; when it fails, the next best one takes its place, and that is said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from foundry_edge_runtime.backends.base import Backend, Engine
+from foundry_edge_runtime.backends.registry import available_backend
+from foundry_edge_runtime.budget import Budget
+from foundry_edge_runtime.bundle.load import Bundle
+from foundry_edge_runtime.choice import Choice, choose
+from foundry_edge_runtime.errors import BackendError, GateError
+from foundry_edge_runtime.profile.model import EngineFailure, Profile
+from foundry_edge_runtime.profile.store import empty_profile
+from foundry_edge_runtime.selection import Notify, select
+
+
+class Opener:
+    """Chooses and loads engines for one session.
+
+    Args:
+        bundle: what to choose from.
+        budget: limits and pins.
+        profile: choose by it alone and measure nothing.
+        backend: use this object and no other.
+        strict: an unmet budget and a failing engine are errors.
+        notify: told in one line what is measured and what fails.
+
+    Raises:
+        InputError, BackendError: the backend asked for is unknown or not available here.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        budget: Budget,
+        *,
+        profile: Profile | None,
+        backend: Backend | None,
+        strict: bool,
+        notify: Notify,
+    ) -> None:
+        if backend is None and budget.backend is not None:
+            available_backend(budget.backend)
+        self._bundle = bundle
+        self._budget = budget if backend is None else replace(budget, backend=backend.name)
+        self._profile = profile
+        self._backend = backend
+        self._strict = strict
+        self._notify = notify
+
+    def open(self) -> tuple[Choice, Engine]:
+        """The best engine that loads, warmed.
+
+        Raises:
+            InputError, BackendError: see `choose`; or an engine fails and there is no other.
+            GateError: strict, and the budget cannot be met.
+            BundleError: a file of the rung is not what the manifest says.
+        """
+        while True:
+            choice = self._choose()
+            try:
+                return choice, self._load(choice)
+            except BackendError as error:
+                self.failed(choice, error)
+
+    def failed(self, choice: Choice, error: BackendError) -> None:
+        """Take an engine out of the choice, or raise the error again when strict."""
+        if self._strict:
+            raise error
+        rung = choice.rung
+        failure = EngineFailure(
+            tokens=rung.tokens, precision=rung.precision, backend=choice.backend, reason=str(error)
+        )
+        self._profile = (self._profile or empty_profile(self._bundle.manifest)).add(failure)
+        self._notify(f"engine {rung.name} failed, taking the next: {error}")
+
+    def _choose(self) -> Choice:
+        if self._profile is None:
+            choice, self._profile = select(
+                self._bundle, self._budget, backend=self._backend, notify=self._notify
+            )
+        else:
+            choice = choose(self._bundle.manifest, self._profile, self._budget)
+        if self._strict and not choice.met:
+            remedy = "raise the budget, or leave out --strict"
+            raise GateError(choice.reason, where=choice.rung.name, remedy=remedy)
+        return choice
+
+    def _load(self, choice: Choice) -> Engine:
+        backend = self._backend or available_backend(choice.backend)
+        engine = backend.load(self._bundle.graph(choice.rung), self._bundle.manifest.preprocessing)
+        engine.warm()
+        return engine
