@@ -54,7 +54,21 @@ def _show(result: Benchmark) -> None:
     title = f"{manifest.id} on {where}, {result.profile.device['cpus']} CPUs; times in ms"
     columns = BENCH if all(one.batch == 1 for one in result.profile.engines) else BATCHES
     console.print(ladder_table(manifest, result.profile, columns, title=printable(title)))
+    console.print(_board(result), style="dim", markup=False)
     console.print(f"profile kept in {printable(result.path)}", style="dim", soft_wrap=True, markup=False)
     for failure in result.profile.failures:
         reason = f"{failure.tokens} tokens {failure.precision} on {failure.backend}: {failure.reason}"
         console.print(f"failed {printable(reason)}", style="red", soft_wrap=True, markup=False)
+
+
+def _board(result: Benchmark) -> str:
+    """The hottest the board got and the most it drew, as far as it tells."""
+    engines = result.profile.engines
+    parts = []
+    for name, unit, values in (
+        ("temperature", "C", [one.temperature_c for one in engines]),
+        ("power", "W", [one.power_w for one in engines]),
+    ):
+        known = [value for value in values if value is not None]
+        parts.append(f"{name} up to {max(known):.1f} {unit}" if known else f"{name} not available")
+    return ", ".join(parts)

@@ -19,6 +19,7 @@ from foundry_edge_runtime.device import resident_mb
 from foundry_edge_runtime.errors import FoundryEdgeError, InputError
 from foundry_edge_runtime.profile.measure import Effort, measure
 from foundry_edge_runtime.profile.model import EngineFailure, EngineProfile
+from foundry_edge_runtime.sensors import power_w, temperature_c
 
 _ROOT = Path(foundry_edge_runtime.__file__).resolve().parent.parent
 _SECONDS = 120  # for one engine; builds are made ahead of time, so loading is all it does
@@ -75,7 +76,8 @@ def _work(task: _Task) -> str:
     if rung is None:
         raise InputError(f"has no rung of {task.tokens} tokens in {task.precision}", where=task.folder)
     result = measure(bundle, rung, get_backend(task.backend), Effort(**task.effort), batch=task.batch)
-    return result.model_copy(update={"memory_mb": resident_mb(peak=True)}).model_dump_json()
+    board = {"memory_mb": resident_mb(peak=True), "temperature_c": temperature_c(), "power_w": power_w()}
+    return result.model_copy(update=board).model_dump_json()
 
 
 def main() -> int:

@@ -47,6 +47,10 @@ class EngineProfile(_Strict):
     total_ms: Quantiles
     load_ms: float = Field(ge=0)
     memory_mb: float | None = None
+    temperature_c: float | None = Field(
+        None, description="hottest zone of the board right after; None: unknown"
+    )
+    power_w: float | None = Field(None, description="what the board drew right after; None: unknown")
     runs: int = Field(ge=1)
 
     @property
