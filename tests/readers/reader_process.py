@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-_COMMAND = "from foundry_edge.cli.app import main; main()"
+_COMMAND = """
+import atexit, os, pathlib
+status = pathlib.Path("/proc/self/status")
+atexit.register(lambda: pathlib.Path(os.environ["READER_STATUS"]).write_text(status.read_text()))
+from foundry_edge.cli.app import main
+main()
+"""
 
 
 @dataclass(frozen=True)
@@ -38,20 +42,12 @@ class Outcome:
 def inspect_process(*arguments: str | Path, stdin: Any = subprocess.DEVNULL, limit: float = 20.0) -> Outcome:
     """`foundry-edge inspect --json` in a fresh process, killed after ``limit`` seconds."""
     command = [sys.executable, "-c", _COMMAND, "inspect", "--json", *map(os.fspath, arguments)]
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    with tempfile.NamedTemporaryFile() as status:
+        environment = {**os.environ, "READER_STATUS": status.name}
         start = time.perf_counter()
-        process = subprocess.Popen(command, stdin=stdin, stdout=out, stderr=err)
-        ended = 0
-        while not ended:
-            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if not ended and time.perf_counter() - start > limit:
-                process.kill()
-                process.wait()
-                pytest.fail(f"still running after {limit} s: {arguments}")
-            time.sleep(0.01)
-        seconds = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0), err.seek(0)
-        return Outcome(
-            process.returncode, out.read().decode(), err.read().decode(), seconds, usage.ru_maxrss / 1024
+        done = subprocess.run(
+            command, stdin=stdin, capture_output=True, timeout=limit, env=environment, check=False
         )
+        seconds = time.perf_counter() - start
+        peak = int(status.read().partition(b"VmHWM:")[2].split()[0]) / 1024
+    return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode(), seconds, peak)

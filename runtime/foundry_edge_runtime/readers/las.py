@@ -25,7 +25,7 @@ def read(source: Source, options: Options) -> RawCloud:
         )
     data = _records(source, header, options) if header.laszip is None else decompress_records(source, header)
     records = data.view(header.dtype)
-    xyz = np.empty((len(records), 3))
+    xyz = np.empty((len(records), 3), order="F")
     for axis, name in enumerate("XYZ"):
         np.multiply(records[name], header.scale[axis], out=xyz[:, axis])
         xyz[:, axis] += header.offset[axis]

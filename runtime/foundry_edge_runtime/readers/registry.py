@@ -30,6 +30,10 @@ _SCANS = {"mcap": "mcap_bag", "e57": "e57"}
 """Formats that hold several scans; one that cannot be read is yielded as its error."""
 
 
+FORMATS = (*_MODULES, *_SCANS)
+"""Names of all formats."""
+
+
 def scans_of(format_name: str) -> ReadScans:
     """The reader of a format, imported on first use; a file with one scan yields one."""
     if format_name in _SCANS:

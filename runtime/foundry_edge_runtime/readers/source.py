@@ -84,8 +84,17 @@ class Source:
         return self._head
 
     def read(self, offset: int, count: int) -> bytes:
-        """``count`` bytes from ``offset``; the caller has checked them against `size`."""
-        return self.array(offset, count).tobytes() if self._file else self._data[offset : offset + count]
+        """``count`` bytes from ``offset``; errors as in `array`."""
+        self._require(offset, count)
+        if self._file is None:
+            return self._data[offset : offset + count]
+        self.reserve(count)
+        parts = [os.pread(self._handle(), count, offset)]
+        while (done := sum(map(len, parts))) < count:
+            parts.append(os.pread(self._handle(), count - done, offset + done))
+            if not parts[-1]:
+                raise self._shrunk(offset + done)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def array(self, offset: int = 0, count: int | None = None) -> ByteArray:
         """``count`` bytes from ``offset`` (to the end by default) as a uint8 array.
@@ -94,27 +103,29 @@ class Source:
             ScanError: the range is outside the input, does not fit the memory, or the file shrank.
         """
         wanted = self.size - offset if count is None else count
-        if offset < 0 or wanted < 0 or offset + wanted > self.size:
-            raise self.error(
-                f"truncated: bytes {offset} to {offset + wanted} wanted, the file has {self.size}"
-            )
+        self._require(offset, wanted)
         if self._file is None:
             return np.frombuffer(self._data, np.uint8, wanted, offset)
         self.reserve(wanted)
         buffer = np.empty(wanted, np.uint8)
-        self._fill(buffer.data, offset)
+        done = 0
+        while done < wanted:
+            got = os.preadv(self._handle(), [buffer.data[done:]], offset + done)
+            if got == 0:
+                raise self._shrunk(offset + done)
+            done += got
         return buffer
 
-    def _fill(self, view: memoryview, offset: int) -> None:
-        done = 0
-        while done < len(view):
-            got = os.preadv(self._handle(), [view[done:]], offset + done)
-            if got == 0:
-                raise self.error(
-                    f"the file shrank while being read: byte {offset + done} of {self.size} is gone",
-                    "wait until it is written completely, then try again",
-                )
-            done += got
+    def _require(self, offset: int, wanted: int) -> None:
+        end = offset + wanted
+        if offset < 0 or wanted < 0 or end > self.size:
+            raise self.error(f"truncated: bytes {offset} to {end} wanted, the file has {self.size}")
+
+    def _shrunk(self, position: int) -> ScanError:
+        return self.error(
+            f"the file shrank while being read: byte {position} of {self.size} is gone",
+            "wait until it is written completely, then try again",
+        )
 
     def reserve(self, wanted: int) -> None:
         """Refuse, before allocating, what would not fit the free memory."""

@@ -16,7 +16,6 @@ from foundry_edge_runtime.readers.source import Source
 Table = npt.NDArray[np.float64]
 
 MAX_LINE_BYTES = 1 << 20
-_BLANK_LINE = re.compile(rb"(\A|\n)[ \t]*\n")
 _NUMBER = re.compile(
     rb"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf(inity)?|nan)\Z", re.IGNORECASE
 )
@@ -51,7 +50,7 @@ def parse_rows(
     Raises:
         ScanError: a row with another number of columns, or a word, naming the line.
     """
-    if rows == 0 or not body.strip():
+    if rows == 0 or not body or body.isspace():
         return np.empty((0, columns)), ""
     body = normalise_newlines(body)
     _check_line_lengths(source, body, first_line)
@@ -91,12 +90,10 @@ def _check_line_lengths(source: Source, body: bytes, first_line: int) -> None:
 
 def _parse(body: bytes, delimiter: str | None, rows: int | None) -> Table:
     text: Iterable[str] = io.TextIOWrapper(io.BytesIO(body), encoding="latin-1")
-    if (
-        b"\n\n" in body
-        or body[:1] == b"\n"
-        or ((b" \n" in body or b"\t\n" in body) and _BLANK_LINE.search(body))
-    ):
-        text = filter(str.strip, text)  # numpy skips blank lines too, but warns
+    if rows is not None and body.count(b"\n") == rows and body.endswith(b"\n"):
+        rows = None
+    if rows is not None:
+        text = filter(str.strip, text)  # numpy leaves out blank lines too, but warns when it counts rows
     return np.loadtxt(text, np.float64, comments=None, delimiter=delimiter, ndmin=2, max_rows=rows)
 
 

@@ -23,7 +23,7 @@ def read(source: Source, options: Options) -> RawCloud:
     what = f"line {layout.header_line} (column names)" if layout.header_line else "columns"
     axes = axis_names(source, layout.names, what)
     rows = body[layout.start :]
-    if b"#" in rows or b"//" in rows:
+    if b"#" in rows or b"/" in rows:
         rows = _LATER_COMMENT.sub(b"", rows)
     parse = _numbers if all(is_number(word) for word in layout.words) else parse_mixed
     columns = parse(source, rows, layout, options)
