@@ -11,11 +11,10 @@ from pathlib import Path
 from foundry_edge.models.config import StudentConfig
 from foundry_edge_export.commit import file_ref
 from foundry_edge_export.draft import Draft, draft_of
-from foundry_edge_export.graph import check_versions
+from foundry_edge_export.form import check_versions
 from foundry_edge_export.shared_weights import attach, detach, share
 from foundry_edge_runtime.bundle import MANIFEST, Bundle, Manifest, Rung, load_bundle
 from foundry_edge_runtime.bundle.checks import read_checked
-from foundry_edge_runtime.errors import BundleError
 
 PRECISION_ORDER = ("fp32", "fp16", "int8")
 
@@ -57,7 +56,7 @@ def assemble(
     """The manifest and the files (name -> content); depends on the drafts and their order alone.
 
     Raises:
-        BundleError: two rungs cannot live in one bundle.
+        BundleError: a graph refers to anything outside its weights file.
     """
     rungs: dict[str, Rung] = {}
     files: dict[str, bytes] = {}
@@ -104,6 +103,3 @@ def _identity(rungs: Sequence[Rung], config: StudentConfig, student_sha256: str)
         "rungs": [(rung.name, rung.graph.sha256, rung.weights.sha256) for rung in rungs],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-__all__ = ["BundleError", "assemble", "merge", "read_bundle", "read_drafts"]

@@ -12,13 +12,10 @@ import onnx
 import torch
 
 from foundry_edge.models.student import Student
+from foundry_edge_export.form import INPUTS, IR, OPSET, OUTPUTS, check_versions
 from foundry_edge_export.inference import InferenceStudent
 from foundry_edge_runtime.errors import BackendError
 
-OPSET = 20
-IR = 10
-INPUTS = ("groups", "centers")
-OUTPUTS = ("tokens", "global", "logits")
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
@@ -52,21 +49,6 @@ def trace(student: Student, count: int) -> onnx.ModelProto:
             "torch.onnx.export returned nothing", remedy="install the pinned torch (constraints.txt)"
         )
     return _clean(program.model_proto)
-
-
-def check_versions(model: onnx.ModelProto, where: object = None) -> None:
-    """Refuse a model of another opset or IR version than 20 and 10.
-
-    Raises:
-        BackendError: it is one.
-    """
-    opsets = {(entry.domain, entry.version) for entry in model.opset_import}
-    if opsets != {("", OPSET)} or model.ir_version != IR:
-        raise BackendError(
-            f"expected opset {OPSET} and IR {IR}, found {sorted(opsets)} and IR {model.ir_version}",
-            where=where,
-            remedy="install the pinned versions: pip install -c constraints.txt 'foundry-edge[export]'",
-        )
 
 
 def _clean(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from foundry_edge_export.graph import check_versions
+from foundry_edge_export.form import check_versions
 from foundry_edge_runtime.errors import BackendError
 
 DATA_DEPENDENT = frozenset(

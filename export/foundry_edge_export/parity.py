@@ -14,7 +14,7 @@ from foundry_edge.data.shapes import TEST
 from foundry_edge.models.student import Student
 from foundry_edge_calibration.clouds import group_clouds
 from foundry_edge_calibration.engine import Array, open_session, run_batches
-from foundry_edge_export.graph import OUTPUTS
+from foundry_edge_export.form import OUTPUTS
 from foundry_edge_export.inference import InferenceStudent
 from foundry_edge_runtime.bundle.manifest import Parity
 from foundry_edge_runtime.grouping import Preprocessing

@@ -17,7 +17,7 @@ _LATER = ("tensorrt", "tensorrt-rtx")
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """Options of one export; see `foundry_edge_export.export.export` for their meaning."""
+    """Options of one export; see `foundry_edge_export.exporter.export` for their meaning."""
 
     tokens: tuple[int, ...]
     precision: tuple[str, ...]

@@ -14,7 +14,8 @@ from foundry_edge_calibration.engine import open_session
 from foundry_edge_export import ExportReport
 from foundry_edge_export.bundle_files import read_drafts
 from foundry_edge_export.compact import exact_in_half, store_in_half
-from foundry_edge_export.graph import check_versions, trace
+from foundry_edge_export.form import check_versions
+from foundry_edge_export.graph import trace
 from foundry_edge_export.inference import InferenceStudent
 from foundry_edge_export.lint import lint
 from foundry_edge_export.parity import parity_clouds, torch_parity
