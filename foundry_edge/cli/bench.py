@@ -53,7 +53,8 @@ def _show(result: Benchmark) -> None:
     where = ", ".join(text for text in (result.profile.device["cpu"], result.profile.device["gpus"]) if text)
     title = f"{manifest.id} on {where}, {result.profile.device['cpus']} CPUs; times in ms"
     columns = BENCH if all(one.batch == 1 for one in result.profile.engines) else BATCHES
-    console.print(ladder_table(manifest, result.profile, columns, title=printable(title)))
+    console.print(printable(title), style="bold", markup=False)
+    console.print(ladder_table(manifest, result.profile, columns))
     console.print(_board(result), style="dim", markup=False)
     console.print(f"profile kept in {printable(result.path)}", style="dim", soft_wrap=True, markup=False)
     for failure in result.profile.failures:

@@ -35,9 +35,8 @@ def show(path: options.BundleArgument = None, json: options.Json = False) -> Non
     manifest, profile = bundle.manifest, load_profile(bundle.manifest)
     columns = SHOW + (("p50 ms", "p90 ms") if profile.engines else ())
     console, spec = stdout(), manifest.preprocessing
-    console.print(
-        ladder_table(manifest, profile, columns, title=printable(f"{manifest.id} ({bundle.folder})"))
-    )
+    console.print(printable(f"{manifest.id} ({bundle.folder})"), style="bold", markup=False)
+    console.print(ladder_table(manifest, profile, columns))
     total = sum(ref.bytes for ref in manifest.files()) / 2**20
     console.print(
         f"{len(manifest.rungs)} engines, {total:.1f} MiB, made {printable(manifest.created)}; "

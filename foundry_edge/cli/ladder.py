@@ -64,33 +64,32 @@ RUN = ("accuracy", "fidelity", "p50 ms", "p90 ms", "size")
 
 
 def ladder_table(
-    manifest: Manifest,
-    profile: Profile,
-    columns: tuple[str, ...],
-    *,
-    title: str,
-    chosen: Choice | None = None,
+    manifest: Manifest, profile: Profile, columns: tuple[str, ...], chosen: Choice | None = None
 ) -> Table:
     """One row for each engine: every rung, and each backend it was measured on.
+
+    A column of which nothing is known is left out.
 
     Args:
         manifest: rungs.
         profile: what was measured here.
         columns: keys of the cells to show.
-        title: above the table.
         chosen: its row is marked.
     """
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    rows = _rows(manifest, profile, batches="batch" in columns)
+    cells = {column: [_CELLS[column](rung, seen) for rung, seen in rows] for column in columns}
+    told = [column for column in columns if set(cells[column]) != {_NONE}]
     table.add_column("")
     table.add_column("tokens", no_wrap=True)
-    for column in columns:
+    for column in told:
         table.add_column(column, justify="right")
-    for rung, seen in _rows(manifest, profile, batches="batch" in columns):
+    for row, (rung, seen) in enumerate(rows):
         here = chosen is not None and chosen.rung == rung and (seen is None or seen.backend == chosen.backend)
-        cells = [_CELLS[column](rung, seen) for column in columns]
-        table.add_row(">" if here else "", _name(rung, seen), *cells, style="bold green" if here else None)
+        values = [cells[column][row] for column in told]
+        table.add_row(">" if here else "", _name(rung, seen), *values, style="bold green" if here else None)
     return table
 
 

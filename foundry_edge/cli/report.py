@@ -65,9 +65,8 @@ class Report:
         console.print(_facts(result))
         console.print()
         profile = self._profile(result)
-        console.print(
-            ladder_table(manifest, profile, RUN, title="Engines of this bundle", chosen=result.choice)
-        )
+        console.print("Engines of this bundle (times in ms: grouping and engine)", style="bold")
+        console.print(ladder_table(manifest, profile, RUN, result.choice))
         if not profile.complete(manifest):
             console.print("`foundry-edge bench` measures every engine on this device.", style="dim")
 

@@ -188,12 +188,19 @@ def _quality(rung: Rung, stated: bool) -> float:
 
 
 def _why(best: _Candidate, budget: Budget, count: int) -> str:
-    adjective = {"accuracy": "most accurate", "latency": "fastest", "memory": "smallest in memory"}
     limits = _limits(budget)
     if count == 1 and not limits:
         return "the one asked for" if budget.tokens or budget.precision else "the only one in the bundle"
-    text = f"the {adjective[budget.prefer]}" + (f" within {limits}" if limits else f" of {count}")
+    text = _adjective(best.rung, budget) + (f" within {limits}" if limits else f" of {count}")
     return f"{text} ({_figures(best, budget)})" if _figures(best, budget) else text
+
+
+def _adjective(rung: Rung, budget: Budget) -> str:
+    if budget.prefer != "accuracy":
+        return {"latency": "the fastest", "memory": "the smallest in memory"}[budget.prefer]
+    if rung.accuracy is not None:
+        return "the most accurate"
+    return "the most faithful to its teacher" if rung.fidelity else "the one with most tokens"
 
 
 def _why_not(best: _Candidate, budget: Budget) -> str:
@@ -215,5 +222,8 @@ def _figures(best: _Candidate, budget: Budget) -> str:
         f"{best.latency:.1f} ms p90" if budget.max_latency_ms is not None and best.measured else "",
         f"{best.memory:.0f} MiB" if budget.max_memory_mb is not None and math.isfinite(best.memory) else "",
         f"accuracy {best.rung.accuracy.value:.1f} %" if best.rung.accuracy else "",
+        f"cosine {best.rung.fidelity.cosine_mean:.4f}"
+        if best.rung.fidelity and not best.rung.accuracy
+        else "",
     ]
     return ", ".join(part for part in parts if part)

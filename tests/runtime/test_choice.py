@@ -290,3 +290,25 @@ def test_measurement_of_other_files_does_not_count() -> None:
 def test_budget_that_makes_no_sense(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError, match=f"--{next(iter(wrong)).replace('_', '-')} must be"):
         Budget(**wrong)  # type: ignore[arg-type]
+
+
+def test_reason_names_what_decided() -> None:
+    faithful, blind = make_rung(8, "fp32", None, 0.999, 300), make_rung(4, "fp32", None, 0.9, 300)
+    reasons = [
+        choose(make_manifest(SMALL, BIG), None, Budget()).reason,
+        choose(make_manifest(SMALL, faithful), None, Budget()).reason,
+        choose(
+            make_manifest(*(rung.model_copy(update={"fidelity": None}) for rung in (faithful, blind))),
+            None,
+            Budget(),
+        ).reason,
+        choose(make_manifest(SMALL, BIG), None, Budget(tokens=4)).reason,
+        choose(make_manifest(SMALL), None, Budget()).reason,
+    ]
+    assert reasons == [
+        "the most accurate of 2 (accuracy 90.0 %)",
+        "the most faithful to its teacher of 2 (cosine 0.9990)",
+        "the one with most tokens of 2",
+        "the one asked for",
+        "the only one in the bundle",
+    ]
