@@ -8,7 +8,7 @@ from foundry_edge.cli.ladder import RUN, ladder_table
 from foundry_edge.cli.output import notice, stderr, stdout
 from foundry_edge_runtime.errors import printable
 from foundry_edge_runtime.inspection import Failure
-from foundry_edge_runtime.profile import Profile, load_profile
+from foundry_edge_runtime.profile import THOROUGH, Profile, load_profile
 from foundry_edge_runtime.selection import quick_profile
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ class Report:
         console.print(ladder_table(manifest, profile, RUN, result.choice))
         if not profile.complete(manifest):
             console.print("`foundry-edge bench` measures every engine on this device.", style="dim")
+        elif not profile.complete(manifest, THOROUGH.runs):
+            console.print("A first look; `foundry-edge bench` measures for longer.", style="dim")
 
     def _profile(self, result: Result) -> Profile:
         """What was measured here; on a terminal a first short look is taken, after the result is shown."""

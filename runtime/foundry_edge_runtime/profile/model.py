@@ -108,9 +108,9 @@ class Profile(_Strict):
             }
         )
 
-    def complete(self, manifest: Manifest) -> bool:
-        """Whether every rung was measured on some backend."""
-        return all(self.measured(rung) for rung in manifest.rungs)
+    def complete(self, manifest: Manifest, runs: int = 1) -> bool:
+        """Whether every rung was measured on some backend, with at least so many runs."""
+        return all(any(one.runs >= runs for one in self.measured(rung)) for rung in manifest.rungs)
 
 
 def _key(result: EngineProfile | EngineFailure) -> tuple[int, str, str, int]:
