@@ -68,7 +68,7 @@ def _laspy(path: Path) -> Array:
 def _trimesh(path: Path) -> Array:
     import trimesh
 
-    loaded = trimesh.load(path, process=False)
+    loaded: Any = trimesh.load(path, process=False)
     if isinstance(loaded, trimesh.Scene):
         loaded = loaded.to_geometry()
     return np.asarray(loaded.vertices)
@@ -186,7 +186,7 @@ _PLY = ("ascii", "binary_little_endian", "binary_big_endian")
 def _lzf(data: bytes) -> bytes:
     import lzf
 
-    packed = lzf.compress(data)
+    packed: bytes = lzf.compress(data)
     return struct.pack("<II", len(packed), len(data)) + packed
 
 

@@ -357,7 +357,7 @@ def seal_e57(data: bytes) -> bytes:
     for column in table.T:
         crc ^= column
         for _ in range(8):
-            crc = (crc >> 1) ^ ((crc & 1) * np.uint32(0x82F63B78))
+            crc = (crc >> np.uint32(1)) ^ ((crc & np.uint32(1)) * np.uint32(0x82F63B78))
     sums = (crc ^ np.uint32(0xFFFFFFFF)).astype(">u4")
     return b"".join(row.tobytes() + value.tobytes() for row, value in zip(table, sums, strict=True))
 

@@ -41,7 +41,14 @@ class Outcome:
 
 def inspect_process(*arguments: str | Path, stdin: Any = subprocess.DEVNULL, limit: float = 20.0) -> Outcome:
     """`foundry-edge inspect --json` in a fresh process, killed after ``limit`` seconds."""
-    command = [sys.executable, "-c", _COMMAND, "inspect", "--json", *map(os.fspath, arguments)]
+    command = [
+        sys.executable,
+        "-c",
+        _COMMAND,
+        "inspect",
+        "--json",
+        *(os.fspath(argument) for argument in arguments),
+    ]
     with tempfile.NamedTemporaryFile() as status:
         environment = {**os.environ, "READER_STATUS": status.name}
         start = time.perf_counter()

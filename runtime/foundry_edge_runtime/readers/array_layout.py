@@ -10,6 +10,9 @@ from foundry_edge_runtime.readers.columns import axis_names, require_scalar
 from foundry_edge_runtime.readers.raw import Column, RawCloud, stack_xyz
 from foundry_edge_runtime.readers.source import Source
 
+_WIDEST = 16
+"""Columns beyond which more columns than rows are taken for a mistake."""
+
 
 def cloud_of_array(
     source: Source, array: npt.NDArray[np.generic], format_name: str, columns: tuple[str, ...] | None
@@ -36,6 +39,10 @@ def cloud_of_array(
         raise source.error(
             f"shape {array.shape} is not points: expected (N, C) with at least 3 columns",
             "save the points of one scan as rows x, y, z",
+        )
+    if array.shape[1] > max(array.shape[0], _WIDEST):
+        raise source.error(
+            f"shape {array.shape} looks transposed: expected (N, C)", "save the transposed array"
         )
     names = _names(source, array.shape[1], columns)
     x, y, z = (array[:, names.index(axis)] for axis in axis_names(source, names, "columns"))

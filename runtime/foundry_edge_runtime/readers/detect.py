@@ -137,6 +137,8 @@ def _refuse_foreign(source: Source, head: bytes) -> None:
     for magic, problem, remedy in _FOREIGN:
         if head.startswith(magic):
             raise source.error(f"not a point cloud: the file {problem}", remedy)
+    if head.lstrip()[:1] == b"{" and b'"asset"' in head:
+        raise source.error("is a glTF in JSON form, whose data lie in other files", "export it as GLB")
     if head.startswith(_UTF16) and head.count(b"\x00") > len(head) // 4:
         raise source.error("the file is encoded as UTF-16", "save it as ASCII or UTF-8")
     if _HTML.match(head):

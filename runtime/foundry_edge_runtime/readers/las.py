@@ -6,6 +6,7 @@ COPC is LAZ 1.4 with an index, so it needs nothing further.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from foundry_edge_runtime.readers.attributes import attributes_of
 from foundry_edge_runtime.readers.las_header import LasHeader, parse_header
@@ -29,6 +30,7 @@ def read(source: Source, options: Options) -> RawCloud:
     for axis, name in enumerate("XYZ"):
         np.multiply(records[name], header.scale[axis], out=xyz[:, axis])
         xyz[:, axis] += header.offset[axis]
+    _compare_box(source, header, xyz)
     names = header.dtype.names or ()
     columns: dict[str, Column] = {name: records[name] for name in _KEPT if name in names}
     kind = "las" if header.laszip is None else "laz"
@@ -48,3 +50,13 @@ def _records(source: Source, header: LasHeader, options: Options) -> ByteArray:
             raise source.error(problem, "re-copy the file, or pass --salvage to keep the whole points")
         source.warn(f"{problem}; kept those")
     return source.array(header.offset_to_points, whole * header.record_length)
+
+
+def _compare_box(source: Source, header: LasHeader, xyz: npt.NDArray[np.float64]) -> None:
+    """Warn when the points lie outside the header's box: the sign of a damaged LAZ, which has no checksum."""
+    if not any((*header.low, *header.high)):
+        return  # left out by the writer
+    slack = 2 * np.abs(header.scale) + 1e-9 * np.abs(xyz[0])
+    below, above = xyz.min(axis=0) < header.low - slack, xyz.max(axis=0) > header.high + slack
+    if (below | above).any():
+        source.warn("points lie outside the bounds that the header gives: the file may be damaged")

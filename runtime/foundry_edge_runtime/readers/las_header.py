@@ -45,6 +45,7 @@ class LasHeader:
         points: how many points the file claims.
         offset_to_points: offset of the first record.
         scale, offset: (3,) float64; coordinate = record x scale + offset.
+        low, high: the box that the header gives.
         laszip: content of the LASzip record, None for uncompressed points.
     """
 
@@ -55,6 +56,8 @@ class LasHeader:
     offset_to_points: int
     scale: tuple[float, float, float]
     offset: tuple[float, float, float]
+    low: tuple[float, float, float]
+    high: tuple[float, float, float]
     laszip: bytes | None
 
     @property
@@ -94,12 +97,22 @@ def parse_header(source: Source) -> LasHeader:
     point_format = _point_format(source, raw_format, record_length)
     _check_offsets(source, header_size, to_points)
     numbers = struct.unpack_from("<6d", head, 131)
+    box = struct.unpack_from("<6d", head, 179)  # maximum and minimum of x, of y, of z
     _check_scale(source, numbers)
     laszip = _laszip(source, header_size, to_points, vlrs)
     if raw_format & 0xC0 and laszip is None:
         raise source.error(f"point format {raw_format} says compressed, but there is no LASzip record")
     return LasHeader(
-        version, point_format, record_length, points, to_points, numbers[:3], numbers[3:], laszip
+        version,
+        point_format,
+        record_length,
+        points,
+        to_points,
+        numbers[:3],
+        numbers[3:],
+        box[1::2],
+        box[::2],
+        laszip,
     )
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from foundry_edge_runtime.errors import FoundryEdgeError
 from foundry_edge_runtime.readers.array_layout import cloud_of_array
 from foundry_edge_runtime.readers.attributes import attributes_of
+from foundry_edge_runtime.readers.columns import AXES
 from foundry_edge_runtime.readers.counts import shorten
 from foundry_edge_runtime.readers.npy import NpyHeader, parse_header, shaped
 from foundry_edge_runtime.readers.raw import Options, RawCloud
@@ -40,17 +41,28 @@ def read(source: Source, options: Options) -> RawCloud:
     with _opened(source) as archive:
         members = {_key(source, info): info for info in archive.infolist() if not info.is_dir()}
         key = next((name for name in POINT_KEYS if name in members), None)
-        if key is None:
+        if key is None and set(AXES) <= members.keys():
+            cloud = _from_axes(source, archive, [members.pop(axis) for axis in AXES])
+        elif key is not None:
+            points = _array(source, archive, members.pop(key))
+            cloud = cloud_of_array(source, points, "npz", options.columns)
+        else:
             listed = shorten(", ".join(sorted(members)), 80) or "none"
             raise source.error(
                 f"no array that looks like points: expected a key such as points or xyz, found: {listed}",
                 "name the array points",
             )
-        points = _array(source, archive, members.pop(key))
-        cloud = cloud_of_array(source, points, "npz", options.columns)
         for name, info in members.items():
             _add_attribute(source, archive, cloud, name, info)
     return cloud
+
+
+def _from_axes(source: Source, archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo]) -> RawCloud:
+    columns = [_array(source, archive, info) for info in infos]
+    if any(column.ndim != 1 or len(column) != len(columns[0]) for column in columns):
+        shapes = " ".join(str(column.shape) for column in columns)
+        raise source.error(f"the arrays x, y and z have the shapes {shapes}, expected (N,) each")
+    return cloud_of_array(source, np.column_stack(columns), "npz", None)
 
 
 @contextmanager

@@ -8,10 +8,12 @@ import numpy as np
 
 from foundry_edge_runtime.readers.counts import count_of, shorten
 from foundry_edge_runtime.readers.source import Source
+from foundry_edge_runtime.readers.table import is_number
 
 ENCODINGS = ("ascii", "binary", "binary_compressed")
 PADDING = "_"
 MAX_HEADER_BYTES = 1 << 20
+_BOM = b"\xef\xbb\xbf"
 _KEYWORDS = frozenset(
     (
         "VERSION",
@@ -76,7 +78,8 @@ class PcdHeader:
 
 def looks_like_pcd(head: bytes) -> bool:
     """Whether the first line that is no comment starts with a PCD keyword."""
-    for line in head[:MAX_HEADER_BYTES].split(b"\n"):
+    head = head.removeprefix(_BOM)
+    for line in head.split(_line_end(head)):
         words = line.split()
         if not words:
             continue
@@ -96,6 +99,7 @@ def parse_header(source: Source) -> PcdHeader:
     """
     entries, body, lines = _entries(source)
     _check_version(source, entries)
+    _check_viewpoint(source, entries)
     return PcdHeader(
         _fields(source, entries), _points(source, entries), _encoding(source, entries), body, lines
     )
@@ -105,9 +109,10 @@ def _entries(source: Source) -> tuple[dict[str, list[str]], int, int]:
     """Keyword -> words, offset of the body, number of header lines."""
     head = source.read(0, min(source.size, MAX_HEADER_BYTES))
     entries: dict[str, list[str]] = {}
-    start = line_number = 0
+    line_end = _line_end(head)
+    start, line_number = len(_BOM) if head.startswith(_BOM) else 0, 0
     while start < len(head):
-        end = head.find(b"\n", start)
+        end = head.find(line_end, start)
         line = head[start : end if end >= 0 else len(head)]
         start = end + 1 if end >= 0 else len(head)
         line_number += 1
@@ -122,6 +127,11 @@ def _entries(source: Source) -> tuple[dict[str, list[str]], int, int]:
     if not entries:
         raise source.error("not a PCD file: no header keyword found")
     raise source.error("the header has no DATA line", _ADD_DATA)
+
+
+def _line_end(head: bytes) -> bytes:
+    """LF, also for CRLF; CR alone only where there is no LF at all."""
+    return b"\n" if b"\n" in head else b"\r"
 
 
 def _words(source: Source, line: bytes, line_number: int) -> list[str]:
@@ -228,3 +238,10 @@ def _check_version(source: Source, entries: dict[str, list[str]]) -> None:
     word = " ".join(entries.get("VERSION", ["0.7"]))
     if word not in _VERSIONS and f"0{word}" not in _VERSIONS:
         source.warn(f"VERSION {shorten(word)!r} is not one of {', '.join(_VERSIONS)}: read as 0.7")
+
+
+def _check_viewpoint(source: Source, entries: dict[str, list[str]]) -> None:
+    """Points are not moved by it, so a malformed one is no reason to refuse them."""
+    words = entries.get("VIEWPOINT", ["0"] * 7)
+    if len(words) != 7 or not all(is_number(word.encode()) for word in words):
+        source.warn(f"VIEWPOINT {shorten(' '.join(words))!r} is not 7 numbers and was ignored")

@@ -16,6 +16,8 @@ from foundry_edge_runtime.readers.source import Source
 Table = npt.NDArray[np.float64]
 
 MAX_LINE_BYTES = 1 << 20
+_MSVC_NAN = re.compile(rb"[+-]?1\.#(QNAN|SNAN|IND|INF)[0-9]*", re.IGNORECASE)
+"""How older Windows programs print numbers that are none."""
 _NUMBER = re.compile(
     rb"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf(inity)?|nan)\Z", re.IGNORECASE
 )
@@ -53,6 +55,8 @@ def parse_rows(
     if rows == 0 or not body or body.isspace():
         return np.empty((0, columns)), ""
     body = normalise_newlines(body)
+    if b"#" in body:
+        body = _MSVC_NAN.sub(b"nan", body)
     _check_line_lengths(source, body, first_line)
     try:
         table = _parse(body, delimiter, rows)

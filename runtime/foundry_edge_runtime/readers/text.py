@@ -9,11 +9,10 @@ from foundry_edge_runtime.readers.columns import axis_names
 from foundry_edge_runtime.readers.raw import Column, Options, RawCloud, stack_xyz
 from foundry_edge_runtime.readers.source import Source
 from foundry_edge_runtime.readers.table import is_number, normalise_newlines, parse_rows
-from foundry_edge_runtime.readers.text_layout import Layout, sniff
+from foundry_edge_runtime.readers.text_layout import LATER_COMMENT, Layout, sniff
 from foundry_edge_runtime.readers.text_mixed import parse_mixed
 
 _BOM = b"\xef\xbb\xbf"
-_LATER_COMMENT = re.compile(rb"(#|//)[^\n]*")
 
 
 def read(source: Source, options: Options) -> RawCloud:
@@ -24,7 +23,7 @@ def read(source: Source, options: Options) -> RawCloud:
     axes = axis_names(source, layout.names, what)
     rows = body[layout.start :]
     if b"#" in rows or b"/" in rows:
-        rows = _LATER_COMMENT.sub(b"", rows)
+        rows = LATER_COMMENT.sub(b"", rows)
     parse = _numbers if all(is_number(word) for word in layout.words) else parse_mixed
     columns = parse(source, rows, layout, options)
     _check_count(source, layout, len(columns[axes[0]]), options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from foundry_edge_runtime.readers.table import MAX_LINE_BYTES, is_number
 
 _COMMENTS = (b"#", b"//", b"%", b"!")
 _DELIMITERS = (",", ";", "\t")
+LATER_COMMENT = re.compile(rb"((?<!1\.)#|//)[^\n]*")
+_QUOTED = re.compile(rb'"[^"]*"')
 _DECORATION = re.compile(r"\s*[(\[].*[)\]]\Z|[\"']")
 _UNNAMED = {4: "x y z intensity", 6: "x y z r g b", 7: "x y z intensity r g b"}
 """Columns of a PTS file, which names none."""
@@ -57,7 +60,9 @@ def sniff(source: Source, body: bytes, options: Options) -> Layout:
             words, _, _ = split(text.lstrip(b"#/%! "))
             header = words if _names_axes(words) and not header_line else header
             continue
-        words, delimiter, trailing = split(text)
+        words, delimiter, trailing = split(LATER_COMMENT.sub(b"", text))
+        if trailing and len(header) == len(words) + 1:  # an empty last cell, not the end of the row
+            words, trailing = [*words, b""], False
         numbers = sum(is_number(word) for word in words)
         if numbers >= len(AXES):
             names, line_of_names = _named(source, words, header, header_line, options, count)
@@ -73,6 +78,8 @@ def sniff(source: Source, body: bytes, options: Options) -> Layout:
 
 def split(text: bytes) -> tuple[list[bytes], str | None, bool]:
     """The cells of a line, its delimiter, and whether it ends with one."""
+    if b'"' in text:
+        return _split_quoted(text)
     for delimiter in _DELIMITERS:
         code = delimiter.encode()
         if code in text and (code != b"\t" or len(text.split()) != len(text.split(code))):
@@ -80,6 +87,16 @@ def split(text: bytes) -> tuple[list[bytes], str | None, bool]:
             cells = text.rstrip(b" ").removesuffix(code).split(code) if trailing else text.split(code)
             return [cell.strip() for cell in cells], delimiter, trailing
     return text.split(), None, False
+
+
+def _split_quoted(text: bytes) -> tuple[list[bytes], str | None, bool]:
+    outside = _QUOTED.sub(b"", text)
+    delimiter = next((d for d in _DELIMITERS if d.encode() in outside), None)
+    try:
+        (cells,) = csv.reader([text.decode("latin-1")], delimiter=delimiter or " ", skipinitialspace=True)
+    except (csv.Error, ValueError):
+        return text.split(), None, False
+    return [cell.strip().encode("latin-1") for cell in cells], delimiter, False
 
 
 def _lines(source: Source, body: bytes) -> Iterator[tuple[int, int, bytes]]:
