@@ -30,6 +30,9 @@ def pretrain(
     epochs: Annotated[
         float, typer.Option(help="Passes over the data, all stages together.", min=0.01)
     ] = 20.0,
+    mae_share: Annotated[
+        float, typer.Option(help="Share of the epochs for masked reconstruction when staged.", min=0, max=1)
+    ] = 0.5,
     width: Annotated[int, typer.Option(help="Width d of a token.", min=8)] = 192,
     depth: Annotated[int, typer.Option(help="Transformer blocks.", min=1)] = 12,
     heads: Annotated[int, typer.Option(help="Attention heads.", min=1)] = 3,
@@ -54,6 +57,7 @@ def pretrain(
         config=options.teacher_config(width=width, depth=depth, heads=heads),
         objective=cast("Name", objective),
         epochs=epochs,
+        mae_share=mae_share,
         settings=options.train_settings(
             batch=batch, learning_rate=learning_rate, precision=precision, accelerator=accelerator, seed=seed
         ),

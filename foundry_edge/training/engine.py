@@ -185,7 +185,7 @@ def _restore(module: nn.Module, optimiser: torch.optim.Optimizer, settings: Trai
     except Exception as error:
         reason = f"cannot resume from it ({type(error).__name__}: {str(error).splitlines()[0]})"
         raise CheckpointError(reason, where=path, remedy="delete it or start without --resume") from error
-    if written != settings:
+    if written.recipe() != settings.recipe():
         raise CheckpointError(
             "it belongs to a run with other settings",
             where=path,

@@ -20,7 +20,7 @@ TARGETS = 4
 TARGET_SHARE = (0.15, 0.20)
 CONTEXT_SHARE = (0.40, 0.75)
 EMA = (0.99, 0.9985)
-CONTRAST_WEIGHT = 0.1
+CONTRAST_WEIGHT = 0.3
 CONTRAST_TEMPERATURE = 0.2
 
 
@@ -95,8 +95,9 @@ class JointEmbedding(nn.Module):
     """Point-JEPA with a weak contrastive term.
 
     Differences from the paper, found necessary at small scale: targets are the mean of the layer-normed
-    outputs of blocks depth/3, 2 depth/3 and depth, standardised per channel; 0.1 InfoNCE between pooled
-    context and pooled target; EMA 0.99 to 0.9985.
+    outputs of blocks depth/3, 2 depth/3 and depth, standardised per channel; EMA 0.99 to 0.9985; and a weak
+    InfoNCE between the pooled context and the pooled EMA features of another view of the shape. The other
+    view matters: within one view, scale and rotation alone tell the shapes of a batch apart.
     """
 
     def __init__(self, teacher: Teacher, data: GroupedShapes) -> None:
@@ -122,7 +123,7 @@ class JointEmbedding(nn.Module):
         predicted = self.predictor(seen, take(centers, context_index), target_centers)
         expected = take(wanted, target_index.flatten(1)).unflatten(1, target_index.shape[1:])
         regression = smooth_l1_loss(predicted.float(), expected, beta=2.0)
-        contrast = self._contrast(seen.float().mean(dim=1), wanted.mean(dim=1))
+        contrast = self._contrast(seen.float().mean(dim=1), self._other_view(step))
         figures = {
             "regression": float(regression.detach()),
             "contrast": float(contrast.detach()),
@@ -139,6 +140,13 @@ class JointEmbedding(nn.Module):
         wanted = (mean - mean.mean(dim=(0, 1))) / (mean.std(dim=(0, 1)) + 1e-4)
         between_shapes = float(wanted.mean(dim=1).std(dim=0).mean())
         return wanted, between_shapes / max(float(wanted.std(dim=1).mean()), 1e-9)
+
+    @torch.no_grad()
+    def _other_view(self, step: Step) -> Tensor:
+        """Pooled EMA features (B, d) of half the centres of a second, differently augmented view."""
+        groups, centers = draw(self.data, step)
+        kept = max(centers.shape[1] // 2, 4)
+        return self.ema.encode_groups(groups[:, :kept], centers[:, :kept]).float().mean(dim=1)
 
     def _contrast(self, context: Tensor, target: Tensor) -> Tensor:
         a, b = normalize(self.project(context).float(), dim=1), normalize(self.project(target).float(), dim=1)

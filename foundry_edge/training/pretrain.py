@@ -61,13 +61,13 @@ class PretrainReport:
         return {"schema": 1, **asdict(self), "out": str(self.out)}
 
 
-def stages(objective: Name, epochs: float) -> list[Stage]:
-    """What runs for how long. ``staged`` is the recipe for small machines: two fifths MAE, then JEPA.
+def stages(objective: Name, epochs: float, mae_share: float) -> list[Stage]:
+    """What runs for how long. ``staged`` is the recipe for small machines: MAE first, then JEPA.
 
     JEPA from scratch falls below random weights for long; started from MAE it improves at once.
     """
     if objective == "staged":
-        return [Stage("mae", epochs * 0.4), Stage("jepa", epochs * 0.6, rate=0.5)]
+        return [Stage("mae", epochs * mae_share), Stage("jepa", epochs * (1 - mae_share), rate=0.5)]
     return [Stage(objective, epochs)]
 
 
@@ -78,6 +78,7 @@ def pretrain(
     config: TeacherConfig = VIT_TI,
     objective: Name = "staged",
     epochs: float = 20.0,
+    mae_share: float = 0.5,
     settings: TrainSettings | None = None,
     resume: bool = False,
 ) -> PretrainReport:
@@ -89,6 +90,7 @@ def pretrain(
         config: sizes of the teacher.
         objective: "staged" (MAE, then JEPA), "mae" or "jepa".
         epochs: passes over the corpus, all stages together.
+        mae_share: share of the epochs that the staged recipe gives to MAE, 0..1.
         settings: optimisation settings; ``steps`` is replaced by what ``epochs`` needs.
         resume: continue from the checkpoints in ``out``.
 
@@ -108,7 +110,7 @@ def pretrain(
     write_text(out / "settings.json", settings.model_dump_json(indent=2) + "\n")
     if not resume:
         (out / "log.jsonl").unlink(missing_ok=True)
-    for stage in stages(objective, epochs):
+    for stage in stages(objective, epochs, mae_share):
         run.stage(stage, settings)
         save_weights(out, config, run.teacher)
     plot_loss(out / "log.jsonl", out / "loss.png")
@@ -125,14 +127,19 @@ class _Run:
     resume: bool
 
     def stage(self, stage: Stage, settings: TrainSettings) -> None:
-        kind = MaskedReconstruction if stage.name == "mae" else JointEmbedding
-        module = kind(self.teacher, self.corpus)
+        module = _objective(stage, self.teacher, self.corpus)
         plan = _plan(settings, stage, len(self.corpus))
         checkpoint = self.out / f"checkpoint-{stage.name}.pt"
         with Report(stage.name, self.out / "log.jsonl") as report:
             probes = watch_probes(report, self.teacher, self.probes, PROBE_EVERY)
             watch = chained(report.row, watch_collapse(report), probes)
             train(module, module, len(self.corpus), plan, checkpoint, watch, self.resume)
+
+
+def _objective(
+    stage: Stage, teacher: Teacher, corpus: GroupedShapes
+) -> MaskedReconstruction | JointEmbedding:
+    return MaskedReconstruction(teacher, corpus) if stage.name == "mae" else JointEmbedding(teacher, corpus)
 
 
 def _plan(settings: TrainSettings, stage: Stage, count: int) -> TrainSettings:

@@ -26,6 +26,10 @@ class TrainSettings(BaseModel):
     checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints")
     log_every: int = Field(20, ge=1, description="steps between log rows")
 
+    def recipe(self) -> dict[str, object]:
+        """What decides the weights: all but how often to log and to save."""
+        return self.resolved().model_dump(exclude={"checkpoint_every", "log_every", "accelerator"})
+
     @property
     def fabric_precision(self) -> Literal["32-true", "bf16-mixed"]:
         """``precision`` for Lightning Fabric."""

@@ -86,8 +86,8 @@ def test_the_ema_copy_follows_slowly(grouped: GroupedShapes) -> None:
 
 
 def test_stages() -> None:
-    assert [(s.name, s.epochs) for s in stages("staged", 10)] == [("mae", 4.0), ("jepa", 6.0)]
-    assert [s.name for s in stages("jepa", 10)] == ["jepa"]
+    assert [(s.name, s.epochs) for s in stages("staged", 10, 0.3)] == [("mae", 3.0), ("jepa", 7.0)]
+    assert [s.name for s in stages("jepa", 10, 0.3)] == ["jepa"]
 
 
 def test_pretrain_lowers_the_loss_and_resumes(tmp_path: Path) -> None:
