@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -159,3 +160,13 @@ def test_fake_takes_its_time_and_breaks_as_told(bundle: Bundle) -> None:
     with pytest.raises(BackendError, match="no memory"):
         fake.load(bundle.graph(other), bundle.manifest.preprocessing)
     assert fake.log == [f"load {name}", f"run {name}", f"load {other.graph.name}"]
+
+
+def test_broken_onnxruntime_is_a_reason(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    status = OnnxRuntimeBackend().status()
+    assert not status.available
+    assert status.reason.startswith("onnxruntime cannot be imported: ")
+    with pytest.raises(BackendError, match="cannot be imported") as caught:
+        OnnxRuntimeBackend().load(bundle.graph(bundle.manifest.rungs[0]), bundle.manifest.preprocessing)
+    assert caught.value.exit_code == 3

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from foundry_edge_runtime.backends.base import INPUTS, LOGITS, OUTPUTS, BackendStatus, EngineInfo, Outputs
 from foundry_edge_runtime.bundle.load import Graph
@@ -20,6 +20,7 @@ PROVIDERS = {
     "tensorrt": "TensorrtExecutionProvider",
     "tensorrt-rtx": "NvTensorRTRTXExecutionProvider",
 }
+_REINSTALL = "install a build of onnxruntime that has it, or choose another --backend"
 _QUIET = 4  # only fatal messages: what goes wrong is raised, and said once
 _FOLDER = "session.model_external_initializers_file_folder_path"
 
@@ -42,18 +43,21 @@ class OnnxRuntimeBackend:
         return "onnxruntime" if self._provider == "cpu" else f"onnxruntime:{self._provider}"
 
     def status(self) -> BackendStatus:
-        """Whether this build of ONNX Runtime has the provider."""
-        wanted, built = PROVIDERS[self._provider], onnxruntime.get_available_providers()
-        reason = "" if wanted in built else f"this build of onnxruntime has no {wanted}"
-        return BackendStatus(self.name, wanted in built, onnxruntime.__version__, reason)
+        """Whether ONNX Runtime can be imported and this build of it has the provider."""
+        wanted = PROVIDERS[self._provider]
+        try:
+            library = _library()
+        except BackendError as error:
+            return BackendStatus(self.name, available=False, reason=error.problem)
+        built = wanted in library.get_available_providers()
+        reason = "" if built else f"this build of onnxruntime has no {wanted}"
+        return BackendStatus(self.name, built, library.__version__, reason)
 
     def load(self, graph: Graph, spec: Preprocessing) -> OnnxRuntimeEngine:
         """Make a graph executable; see `Backend.load`."""
         status = self.status()
         if not status.available:
-            raise BackendError(
-                status.reason, where=self.name, remedy="install onnxruntime-gpu or choose another --backend"
-            )
+            raise BackendError(status.reason, where=self.name, remedy=_REINSTALL)
         session = self._session(graph)
         self._refuse_other_provider(session)
         _check_contract(session, graph, spec)
@@ -61,7 +65,8 @@ class OnnxRuntimeBackend:
         return OnnxRuntimeEngine(session, info, spec)
 
     def _session(self, graph: Graph) -> Any:
-        options = onnxruntime.SessionOptions()
+        library = _library()
+        options = library.SessionOptions()
         options.log_severity_level = _QUIET
         options.intra_op_num_threads = self._threads
         options.add_session_config_entry("session.load_model_format", "ONNX")
@@ -69,7 +74,7 @@ class OnnxRuntimeBackend:
         wanted = PROVIDERS[self._provider]
         providers = [wanted] if wanted == PROVIDERS["cpu"] else [wanted, PROVIDERS["cpu"]]
         try:
-            return onnxruntime.InferenceSession(graph.content, options, providers=providers)
+            return library.InferenceSession(graph.content, options, providers=providers)
         except Exception as error:
             raise BackendError(
                 f"cannot load {graph.name}: {_first_line(error)}",
@@ -121,6 +126,15 @@ class OnnxRuntimeEngine:
     def describe(self) -> EngineInfo:
         """What is really in use."""
         return self._info
+
+
+def _library() -> Any:
+    try:
+        return import_module("onnxruntime")
+    except (ImportError, OSError) as error:
+        raise BackendError(
+            f"onnxruntime cannot be imported: {_first_line(error)}", remedy=_REINSTALL
+        ) from error
 
 
 def _check_contract(session: Any, graph: Graph, spec: Preprocessing) -> None:
