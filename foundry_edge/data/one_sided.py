@@ -1,4 +1,4 @@
-"""Shapes as one camera sees them: the near side only."""
+"""Shapes as one camera sees them: the near side only, often with a piece of the floor."""
 
 from __future__ import annotations
 
@@ -9,38 +9,56 @@ from foundry_edge_runtime.pointcloud import FloatArray
 
 CELL = 0.12
 """Pixel and depth tolerance of the z-buffer, in units of the shape's radius (about the point spacing)."""
+FLOOR_SHARE = 0.5
+FLOOR_MARGIN = (0.02, 0.2)
 
 
 def one_sided(xyz: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """The points of a shape visible from one random viewpoint, by an orthographic z-buffer.
+    """What one camera sees of a shape, from a random viewpoint, by an orthographic z-buffer.
 
-    Cameras look from above the horizon more often than from below, as on robots. Removed points are
-    replaced by jittered copies of visible ones, so that the count stays.
+    Cameras look from above the horizon more often than from below, as on robots, and half of those see a
+    piece of the floor the shape stands on. Hidden points are replaced by jittered copies of visible ones, so
+    that the count stays.
 
     Args:
         xyz: (P, 3) float32, in the unit ball, z up.
-        rng: source of viewpoint and jitter.
+        rng: source of viewpoint, floor and jitter.
 
     Returns:
         (P, 3) float32.
     """
     view = rng.normal(size=3)
-    view[2] = abs(view[2]) if rng.random() < 0.8 else view[2]
-    right, up, towards = _camera(view)
-    pixel = np.floor((xyz @ np.stack([right, up], axis=1) + 2) / CELL).astype(np.int64)
+    from_above = rng.random() < 0.8
+    view[2] = abs(view[2]) if from_above else view[2]
+    standing = _on_floor(xyz, rng) if from_above and rng.random() < FLOOR_SHARE else xyz
+    seen = standing[_visible(standing, view)]
+    if len(seen) >= len(xyz):
+        return seen[rng.choice(len(seen), len(xyz), replace=False)]
+    copies = seen[rng.integers(len(seen), size=len(xyz) - len(seen))]
+    jitter = rng.normal(scale=CELL / 6, size=copies.shape).astype(np.float32)
+    return np.concatenate([seen, copies + jitter])
+
+
+def _on_floor(xyz: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """The shape and floor points about as dense as its own, a margin around its footprint."""
+    low, high = xyz.min(axis=0), xyz.max(axis=0)
+    margin = rng.uniform(*FLOOR_MARGIN)
+    side = high[:2] - low[:2] + 2 * margin
+    count = int(min(side[0] * side[1] / CELL**2, len(xyz) / 2)) + 1
+    floor = np.full((count, 3), low[2], dtype=np.float32)
+    floor[:, :2] = low[:2] - margin + rng.random((count, 2)) * side
+    return np.concatenate([xyz, floor])
+
+
+def _visible(xyz: FloatArray, view: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Which points (P, 3) lie within a cell of the nearest point of their pixel, seen from ``view``."""
+    towards = view / np.linalg.norm(view)
+    side = np.cross(towards, [0.0, 0.0, 1.0] if abs(towards[2]) < 0.9 else [1.0, 0.0, 0.0])
+    right = side / np.linalg.norm(side)
+    plane = np.stack([right, np.cross(right, towards)], axis=1)
+    pixel = np.floor((xyz @ plane + 2) / CELL).astype(np.int64)
     flat = pixel[:, 0] * 64 + pixel[:, 1]
     depth = xyz @ towards
     nearest = np.full(64 * 64, -np.inf)
     np.maximum.at(nearest, flat, depth)
-    seen = xyz[depth > nearest[flat] - CELL]
-    copies = seen[rng.integers(len(seen), size=len(xyz) - len(seen))]
-    jitter = rng.normal(scale=CELL / 6, size=copies.shape).astype(np.float32)
-    return np.concatenate([seen, copies + jitter]).astype(np.float32)
-
-
-def _camera(view: npt.NDArray[np.float64]) -> tuple[FloatArray, FloatArray, FloatArray]:
-    towards = view / np.linalg.norm(view)
-    side = np.cross(towards, [0.0, 0.0, 1.0] if abs(towards[2]) < 0.9 else [1.0, 0.0, 0.0])
-    right = side / np.linalg.norm(side)
-    up = np.cross(right, towards)
-    return right.astype(np.float32), up.astype(np.float32), towards.astype(np.float32)
+    return np.asarray(depth > nearest[flat] - CELL)

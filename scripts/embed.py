@@ -1,0 +1,163 @@
+"""Make everything that ships from one pre-trained teacher: heads, student, bundle, model card.
+
+    foundry-edge pretrain --data ../shared/data --out runs/teacher
+    python scripts/embed.py --data ../shared/data --teacher runs/teacher
+
+Writes foundry_edge/assets/{teacher,student} and the bundle in runtime/foundry_edge_runtime/assets. Weights
+are rounded to half precision before anything is measured, so what is measured is what ships.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from foundry_edge.data.corpus import training_side
+from foundry_edge.data.groupings import GroupedShapes, cached_groupings
+from foundry_edge.data.labels import merged, relabel
+from foundry_edge.data.shapes import TEST, ShapeSet, load_sets
+from foundry_edge.models.config import TeacherConfig
+from foundry_edge.models.heads import pool
+from foundry_edge.models.load import ASSETS, load_student, load_teacher
+from foundry_edge.models.store import save_weights
+from foundry_edge.models.student import Student
+from foundry_edge.models.teacher import Teacher
+from foundry_edge.training.distill import distill
+from foundry_edge.training.head import fit_head
+from foundry_edge.training.settings import TrainSettings, has_bf16
+from foundry_edge_export import export
+from foundry_edge_runtime.files import replacing
+
+Array = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+Encode = Callable[[Tensor, Tensor], list[Tensor]]
+NAMED = ("modelnet10", "infomr69")
+"""Sets whose classes the head knows; shapes of other sets with a class of the same name help to fit it."""
+BUNDLE = ASSETS.parents[1] / "runtime" / "foundry_edge_runtime" / "assets" / "bundle"
+VIEWS = 3
+"""Views of each shape the head is fitted on: whole, a random subset, one-sided."""
+
+
+def main() -> None:
+    """Run every step; each writes its result before the next begins."""
+    options = _options()
+    sets = load_sets([options.data])
+    vocabulary = merged([s for s in sets if s.name in NAMED])
+    _embed_teacher(options.teacher, sets, vocabulary, options.work)
+    report = distill(
+        "embedded:teacher",
+        [options.data],
+        out=options.work / "student",
+        views=options.views,
+        settings=TrainSettings(steps=options.steps, batch=64),
+        resume=options.resume,
+    )
+    print(json.dumps(report.as_dict(), indent=2))
+    _embed_student(options.work / "student", sets, vocabulary, options.work)
+    evaluation = _evaluation_set(sets, vocabulary, options.work / "modelnet10+infomr69.npz")
+    budgets = load_student().config.tokens
+    exported = export(
+        "embedded:student", tokens=budgets, precision=("fp32", "int8"), out=BUNDLE, evaluation_data=evaluation
+    )
+    print(exported)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of .npz data sets")
+    parser.add_argument("--teacher", type=Path, required=True, help="a pre-trained teacher")
+    parser.add_argument("--work", type=Path, default=Path("runs/embed"), help="scratch folder")
+    parser.add_argument("--steps", type=int, default=2500, help="distillation steps")
+    parser.add_argument("--views", type=int, default=4, help="cached views per shape")
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted distillation")
+    return parser.parse_args()
+
+
+def _embed_teacher(folder: Path, sets: list[ShapeSet], vocabulary: tuple[str, ...], work: Path) -> None:
+    """The teacher in half precision, with a head over ``vocabulary``."""
+    bare = load_teacher(folder)
+    save_weights(ASSETS / "teacher", bare.config, bare, half=True)
+    rounded = load_teacher()
+    grouped, labels = _labelled(sets, vocabulary, rounded.config, work)
+    features = _pooled(lambda g, c: [rounded.encode_groups(g, c)], grouped)
+    teacher = Teacher(rounded.config.model_copy(update={"labels": vocabulary}))
+    teacher.load_state_dict(rounded.state_dict() | _head_state(features[0], labels, vocabulary))
+    save_weights(ASSETS / "teacher", teacher.config, teacher, half=True)
+
+
+def _embed_student(folder: Path, sets: list[ShapeSet], vocabulary: tuple[str, ...], work: Path) -> None:
+    """The student in half precision, with a head fitted on its own features at every budget."""
+    distilled = load_student(folder)
+    save_weights(ASSETS / "student", distilled.config, distilled, half=True)
+    student = load_student()
+    grouped, labels = _labelled(sets, vocabulary, student.config.teacher, work)
+    features = _pooled(lambda g, c: _every_budget(student, g, c), grouped)
+    stacked = np.concatenate(features)
+    student.load_state_dict(
+        student.state_dict() | _head_state(stacked, np.tile(labels, len(features)), vocabulary)
+    )
+    save_weights(ASSETS / "student", student.config, student, half=True)
+
+
+def _every_budget(student: Student, groups: Tensor, centers: Tensor) -> list[Tensor]:
+    tokens, positions = student.tokenizer(groups), student.position(centers)
+    return [student.restore(tokens, positions, count)[0] for count in student.config.tokens]
+
+
+def _labelled(
+    sets: list[ShapeSet], vocabulary: tuple[str, ...], config: TeacherConfig, work: Path
+) -> tuple[GroupedShapes, Labels]:
+    """Training shapes whose class is in the vocabulary, each as ``VIEWS`` clouds, and their labels."""
+    parts, labels = [], []
+    for shapes in training_side(sets):
+        label = relabel(shapes, vocabulary) if shapes.classes else np.full(len(shapes), -1)
+        known = shapes.where(label >= 0)
+        if shapes.name in (*NAMED, "furniture") and len(known):
+            parts.append(cached_groupings(known.xyz, config.preprocessing, VIEWS, 1, work / "cache", 1))
+            labels.append(np.tile(label[label >= 0], VIEWS))
+    groups = [p.groups.transpose(0, 1).flatten(0, 1)[:, None] for p in parts]
+    centers = [p.centers.transpose(0, 1).flatten(0, 1)[:, None] for p in parts]
+    return GroupedShapes(torch.cat(groups), torch.cat(centers)), np.concatenate(labels)
+
+
+@torch.no_grad()
+def _pooled(encode: Encode, data: GroupedShapes) -> list[Array]:
+    """Global features (M, 2d) of each output of ``encode``."""
+    outputs: list[list[Tensor]] = []
+    with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16()):
+        for index in torch.arange(len(data)).split(64):
+            features = encode(*data.batch(index, torch.zeros_like(index)))
+            outputs.append([pool(f.float()) for f in features])
+    return [torch.cat(column).numpy() for column in zip(*outputs, strict=True)]
+
+
+def _head_state(
+    features: Array,
+    labels: Labels,
+    vocabulary: tuple[str, ...],
+) -> dict[str, Tensor]:
+    head = fit_head(features, labels, len(vocabulary))
+    return {"head.weight": head.weight.detach(), "head.bias": head.bias.detach()}
+
+
+def _evaluation_set(sets: list[ShapeSet], vocabulary: tuple[str, ...], path: Path) -> Path:
+    """The test sides of the named sets as one data set with the head's classes."""
+    tests = [s.part(TEST) for s in sets if s.name in NAMED]
+    label = np.concatenate([relabel(s, vocabulary) for s in tests])
+    points = np.round(np.concatenate([s.xyz for s in tests]) * 32767).clip(-32767, 32767).astype(np.int16)
+    with replacing(path) as partial, partial.open("wb") as stream:
+        np.savez(
+            stream, points=points, label=label, split=np.full(len(label), TEST), classes=np.array(vocabulary)
+        )
+    return path
+
+
+if __name__ == "__main__":
+    main()
