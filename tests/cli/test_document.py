@@ -1,0 +1,44 @@
+"""What docs/runtime.md tells people to type works as typed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.packaging.readme import blocks
+
+DOCUMENT = Path("docs") / "runtime.md"
+
+
+@pytest.fixture
+def scans_here(here: Path, repository: Path) -> None:
+    (here / "scans").mkdir()
+    shutil.copy(repository / "examples" / "chair.pcd", here / "scan.pcd")
+    shutil.copy(repository / "examples" / "sofa.ply", here / "scans")
+
+
+@pytest.mark.usefixtures("scans_here")
+def test_commands(called: Run, bundle: Path, repository: Path) -> None:
+    (block,) = [one for one in blocks((repository / DOCUMENT).read_text()) if one.language == "sh"]
+    commands = [words for words in block.commands if "|" not in words]
+    assert len(commands) == 6
+    for words in commands:
+        result = called(*words[1:], FOUNDRY_EDGE_BUNDLE=str(bundle))
+        assert result.returncode == 0, result.stderr
+        assert result.stdout
+
+
+@pytest.mark.usefixtures("scans_here")
+def test_python(
+    here: Path, bundle: Path, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (block,) = [one for one in blocks((repository / DOCUMENT).read_text()) if one.language == "python"]
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("FOUNDRY_EDGE_BUNDLE", str(bundle))
+    monkeypatch.setenv("FOUNDRY_EDGE_CACHE", str(tmp_path / "cache"))
+    names: dict[str, object] = {}
+    exec(block.body, names)
+    assert "result" in names
