@@ -20,8 +20,8 @@ _HEADER = 12
 _JSON, _BINARY = 0x4E4F534A, 0x004E4942
 _POINTS, _LINES, _TRIANGLES, _STRIP, _FAN = 0, (1, 2, 3), 4, 5, 6
 _MAX_JSON = 64 << 20
-_MAX_VERTICES = 50_000_000
-"""Nodes may place one mesh many times; this bounds what a small file can ask for."""
+_FREE_VERTICES = 2_000_000
+"""Nodes may place one mesh many times; beyond this number, the vertices must be in the file."""
 
 
 def read(source: Source, options: Options) -> RawCloud:
@@ -37,9 +37,9 @@ def read(source: Source, options: Options) -> RawCloud:
             vertices.append(points @ transform[:3, :3].T + transform[:3, 3])
             faces.append(triangles + total)
             total += len(points)
-            if total > _MAX_VERTICES:
+            if total > _FREE_VERTICES + source.size // 12:
                 raise source.error(
-                    f"the scene places more than {_MAX_VERTICES} vertices", "export a smaller one"
+                    f"the scene places {total} vertices, far more than it holds", "export fewer"
                 )
     if total == 0:
         raise source.error("the file has no mesh with vertices: it is empty (no points)", "export it again")

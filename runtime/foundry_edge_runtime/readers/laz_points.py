@@ -18,7 +18,7 @@ from foundry_edge_runtime.readers.optional import optional
 from foundry_edge_runtime.readers.source import ByteArray, Source
 from foundry_edge_runtime.readers.source_file import SourceFile
 
-_MAX_RATIO = 10_000
+_MAX_RATIO = 2000
 _VARIABLE = 0xFFFFFFFF
 _GROUP_BYTES = 32 << 20
 _RECOPY = "re-copy the file"

@@ -14,7 +14,7 @@ from foundry_edge_runtime.readers.source import Source
 MAGIC = b"\x89MCAP0\r\n"
 FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, DATA_END = 0x02, 0x03, 0x04, 0x05, 0x06, 0x0F
 _RECORD_HEADER = 9
-_MAX_RATIO = 2000
+_MAX_RATIO = 200
 """Largest expansion of a chunk that is not small."""
 _SMALL = 16 << 20
 

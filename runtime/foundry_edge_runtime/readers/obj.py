@@ -12,10 +12,11 @@ from foundry_edge_runtime.readers.counts import shorten
 from foundry_edge_runtime.readers.raw import Column, IndexArray, Options, RawCloud
 from foundry_edge_runtime.readers.source import Source
 from foundry_edge_runtime.readers.table import Table, is_number, normalise_newlines, parse_rows
-from foundry_edge_runtime.readers.triangles import NO_FACES, fan, fan_all, require_indices
+from foundry_edge_runtime.readers.triangles import NO_FACES, fan_all, require_indices, whole_numbers
 
 _TEXTURE_AND_NORMAL = re.compile(rb"/[^\s]*")
 _INDEX = re.compile(rb"-?[0-9]{1,10}\Z")
+_NO_ROWS: Table = np.empty((0, 3))
 _COLOURS = ("red", "green", "blue")
 
 
@@ -44,11 +45,13 @@ def _vertices(source: Source, lines: list[bytes], vertices: list[bytes]) -> Tabl
     """(N, 3) coordinates, or more columns when all vertices have as many."""
     width = len(vertices[0].split()) - 1
     text = b"\n".join(line[2:] for line in vertices)
-    if width >= 3 and len(text.split()) == width * len(vertices):
+    if width >= 3:
         try:
-            return parse_rows(source, text, width, first_line=1)[0]
+            table, _ = parse_rows(source, text, width, first_line=1)
         except ScanError:
-            pass  # found again below, with the number of its line
+            table = _NO_ROWS  # rows of different lengths, or a word: found below, with the number of its line
+        if len(table) == len(vertices):
+            return table
     rows = [_row(source, line, number) for number, line in enumerate(lines, 1) if line[:2] in (b"v ", b"v\t")]
     return np.array(rows, np.float64)
 
@@ -69,14 +72,9 @@ def _faces(source: Source, lines: list[bytes], vertices: int) -> IndexArray:
         return NO_FACES
     text = _TEXTURE_AND_NORMAL.sub(b"", b"\n".join(rows))
     rows = [row.split(b"#")[0] for row in text.split(b"\n")]
-    width = len(rows[0].split())
-    words = text.split()
-    if (
-        width == 3
-        and len(words) == 3 * len(rows)
-        and all(word.isdigit() and len(word) < 11 for word in words)
-    ):
-        return fan(np.array(words).astype(np.int64).reshape(-1, 3) - 1)
+    triangles = whole_numbers(source, text, 3)
+    if triangles is not None and len(triangles) == len(rows) and triangles.min() > 0:
+        return triangles - 1
     return fan_all([_polygon(source, row, vertices) for row in rows])
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from foundry_edge_runtime.readers.raw import IndexArray, Options
 from foundry_edge_runtime.readers.source import Source
-from foundry_edge_runtime.readers.table import parse_rows
-from foundry_edge_runtime.readers.triangles import NO_FACES, fan, fan_all
+from foundry_edge_runtime.readers.triangles import NO_FACES, fan, fan_all, whole_numbers
 
 _INDEX_DIGITS = 10
 
@@ -27,25 +24,18 @@ def read_faces(source: Source, text: bytes, count: int, first_line: int, options
             raise source.error(problem, "re-copy the file, or pass --salvage to keep the vertices")
         source.warn(f"{problem}; kept the vertices")
         return NO_FACES
-    faces = _uniform(source, b"\n".join(lines[:count]), lines[0].split(), first_line)
+    faces = _uniform(source, b"\n".join(lines[:count]), lines[0].split())
     if faces is not None:
         return faces
     return fan_all([_polygon(source, line.split(), first_line + i) for i, line in enumerate(lines[:count])])
 
 
-def _uniform(source: Source, text: bytes, first: list[bytes], first_line: int) -> IndexArray | None:
+def _uniform(source: Source, text: bytes, first: list[bytes]) -> IndexArray | None:
     """Faces that all have as many corners and words as the first; None when they differ."""
-    words = text.split()
-    lines = text.count(b"\n") + 1
-    corners = int(first[0]) if first[0].isdigit() and len(first[0]) < 4 else 0
-    if corners < 3 or len(first) != corners + 1 or len(words) != lines * len(first):
+    table = whole_numbers(source, text, len(first))
+    if table is None or len(first) < 4 or (table[:, 0] != len(first) - 1).any():
         return None
-    if any(word != first[0] for word in words[:: len(first)]):
-        return None
-    table, _ = parse_rows(source, text, len(first), first_line=first_line)
-    if (table != np.floor(table)).any() or not (np.abs(table) < 2**53).all():
-        return None
-    return fan(table[:, 1:].astype(np.int64))
+    return fan(table[:, 1:])
 
 
 def _polygon(source: Source, words: list[bytes], line: int) -> list[int]:

@@ -107,7 +107,7 @@ def _first_bad_line(
     """Line number of the first row that is not ``columns`` numbers, the good rows before it, and why."""
     separator = None if delimiter is None else delimiter.encode()
     good = 0
-    for number, line in enumerate(body.split(b"\n"), first_line):
+    for number, line in enumerate(io.BytesIO(body), first_line):
         if not line.strip():
             continue
         problem = _row_problem(line, columns, separator)
@@ -118,9 +118,9 @@ def _first_bad_line(
 
 
 def _row_problem(line: bytes, columns: int, separator: bytes | None) -> str:
-    words = line.split(separator)
+    words = [word.strip() for word in line.split(separator)]
     for index, word in enumerate(words, 1):
-        if not _NUMBER.match(word.strip()):
+        if not _NUMBER.match(word):
             found = shorten(word.decode("latin-1"))
             return f"column {index}: expected a number, found {found!r}"
     if len(words) != columns:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from array import array
 
 import numpy as np
 
@@ -27,24 +28,23 @@ def parse_mixed(source: Source, rows: bytes, layout: Layout, options: Options) -
     skipped = [name for i, name in enumerate(layout.names) if i not in kept]
     if skipped:
         source.warn(f"columns that hold no numbers were left out: {shorten(', '.join(skipped), 60)}")
-    values: list[list[float]] = []
+    values = array("d")
     reader = csv.reader(
-        io.StringIO(rows.decode("latin-1"), newline=""),
+        (line.decode("latin-1") for line in io.BytesIO(rows)),
         delimiter=layout.delimiter or " ",
         skipinitialspace=True,
         quotechar='"',
     )
     try:
         for cells in reader:
-            if row := _row(source, cells, layout, kept, layout.line + reader.line_num - 1):
-                values.append(row)
+            values.extend(_row(source, cells, layout, kept, layout.line + reader.line_num - 1))
     except csv.Error as error:
         raise source.error(f"line {layout.line + reader.line_num - 1}: {error}", "fix the line") from None
     except ScanError as error:
         if not (options.salvage and values):
             raise
-        source.warn(f"{error.problem}; kept the {len(values)} rows before it")
-    table = np.array(values, np.float64).reshape(len(values), len(kept))
+        source.warn(f"{error.problem}; kept the {len(values) // len(kept)} rows before it")
+    table = np.array(values).reshape(-1, len(kept))
     return {layout.names[i]: table[:, position] for position, i in enumerate(kept)}
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from foundry_edge_runtime.errors import ScanError
 from foundry_edge_runtime.readers.raw import IndexArray
 from foundry_edge_runtime.readers.source import Source
+from foundry_edge_runtime.readers.table import parse_rows
 
 NO_FACES: IndexArray = np.empty((0, 3), np.int64)
 
@@ -39,3 +41,14 @@ def require_indices(source: Source, faces: IndexArray, vertices: int) -> IndexAr
         worst = int(faces.max()) if faces.max() >= vertices else int(faces.min())
         raise source.error(f"a face names the vertex with index {worst}, the file has {vertices} vertices")
     return faces
+
+
+def whole_numbers(source: Source, text: bytes, columns: int) -> IndexArray | None:
+    """Rows of ``columns`` whole numbers; None when a row is anything else."""
+    try:
+        table, _ = parse_rows(source, text, columns, first_line=1)
+    except ScanError:
+        return None
+    if not len(table) or not (np.abs(table) < 2**53).all() or (table != np.floor(table)).any():
+        return None
+    return table.astype(np.int64)
