@@ -16,8 +16,14 @@ Array = npt.NDArray[np.float32]
 _QUIET = 3
 
 
-def open_session(model: onnx.ModelProto, threads: int | None = None) -> Any:
+def open_session(model: onnx.ModelProto, threads: int | None = None, literal: bool = False) -> Any:
     """A CPU session of a self-contained model.
+
+    Args:
+        model: weights inside.
+        threads: None takes all CPUs.
+        literal: run the graph as written. Otherwise ONNX Runtime may compute half precision in float32
+            throughout, which hides its rounding.
 
     Raises:
         BackendError: ONNX Runtime refuses the graph.
@@ -25,6 +31,8 @@ def open_session(model: onnx.ModelProto, threads: int | None = None) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _QUIET
     options.intra_op_num_threads = threads or 0
+    if literal:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(
@@ -44,8 +52,10 @@ def run_batches(
         yield session.run(list(names), {"groups": groups[start:stop], "centers": centers[start:stop]})
 
 
-def run_all(model: onnx.ModelProto, groups: Array, centers: Array, batch: int = 8) -> dict[str, Array]:
+def run_all(
+    model: onnx.ModelProto, groups: Array, centers: Array, batch: int = 8, literal: bool = False
+) -> dict[str, Array]:
     """Every output of a model for groups (M, c, K, 3) and centres (M, c, 3), float32."""
     names = [output.name for output in model.graph.output]
-    parts = list(run_batches(open_session(model), names, groups, centers, batch))
+    parts = list(run_batches(open_session(model, literal=literal), names, groups, centers, batch))
     return {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(names)}

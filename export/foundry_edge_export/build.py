@@ -20,7 +20,8 @@ from foundry_edge_calibration.ranges import Observation, observe
 from foundry_edge_export.compact import store_in_half
 from foundry_edge_export.draft import Draft
 from foundry_edge_export.evaluation import Evaluation
-from foundry_edge_export.gates import fp32_gates, int8_gates
+from foundry_edge_export.fp16 import to_fp16
+from foundry_edge_export.gates import fp16_gates, fp32_gates, int8_gates
 from foundry_edge_export.graph import trace
 from foundry_edge_export.lint import lint
 from foundry_edge_export.parity import ParityClouds, parity_clouds, relative_parity, torch_parity
@@ -96,6 +97,8 @@ class Workshop:
         fp32 = self._draft(count, "fp32", model, parity, fp32_gates(parity), reference)
         if "fp32" in precisions or not fp32.passed:
             yield fp32
+        if "fp16" in precisions and fp32.passed:
+            yield self._fp16(count, plain, reference)
         if "int8" in precisions and fp32.passed:
             yield self._int8(count, plain, reference)
 
@@ -103,6 +106,14 @@ class Workshop:
         """Warnings about the calibration data, if they were drawn."""
         clouds = self.__dict__.get("calibration")
         return clouds.warnings if clouds is not None else ()
+
+    def _fp16(self, count: int, model: onnx.ModelProto, reference: dict[str, Array]) -> Draft:
+        self.progress.step(f"s{count}: measuring FP16")
+        half = store_in_half(to_fp16(model))
+        lint(half, f"s{count}-fp16")
+        found = run_all(half, self.evaluation.groups, self.evaluation.centers, literal=True)
+        parity = relative_parity(found["tokens"], reference["tokens"])
+        return self._draft(count, "fp16", half, parity, fp16_gates(parity), found)
 
     def _int8(self, count: int, model: onnx.ModelProto, reference: dict[str, Array]) -> Draft:
         """The INT8 rung of the widest policy that passes the gates; of the last one, if none does."""

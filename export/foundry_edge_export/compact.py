@@ -32,9 +32,9 @@ def store_in_half(model: onnx.ModelProto) -> onnx.ModelProto:
         if tensor.data_type != TensorProto.FLOAT or values.nbytes < LEAST_BYTES or not exact_in_half(values):
             continue
         name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.stored"))
         casts.append(
-            helper.make_node("Cast", [f"{name}.half"], [name], name=f"{name}/Cast", to=TensorProto.FLOAT)
+            helper.make_node("Cast", [f"{name}.stored"], [name], name=f"{name}/Cast", to=TensorProto.FLOAT)
         )
     nodes = [*casts, *graph.node]
     del compact.graph.node[:]

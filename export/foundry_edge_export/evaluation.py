@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from foundry_edge.data.labels import relabel
 from foundry_edge.data.samples import load_samples
-from foundry_edge.data.shapes import TEST, ShapeSet, load_npz
+from foundry_edge.data.shapes import TEST, load_npz
 from foundry_edge.evaluation.fidelity import fidelity
 from foundry_edge.models.config import StudentConfig
 from foundry_edge.models.load import EMBEDDED, load_teacher, model_folder
@@ -84,16 +85,11 @@ def load_evaluation(
     if not len(shapes):
         raise DataError("the data set has no test side", where=data, remedy="give another --evaluation-data")
     groups, centers = group_clouds(shapes.xyz, config.teacher.preprocessing)
-    labels = _head_labels(shapes, config.teacher.labels)
+    labels = relabel(shapes, config.teacher.labels)
     found, notes = _find_teacher(config, teacher)
     digest = hashlib.sha256(groups.tobytes() + centers.tobytes() + labels.tobytes()).hexdigest()
     name = f"{EMBEDDED_NAME if data is None else shapes.name} (test)"
     return Evaluation(name, groups, centers, labels, _tokens(found, groups, centers), digest, notes)
-
-
-def _head_labels(shapes: ShapeSet, labels: tuple[str, ...]) -> npt.NDArray[np.int64]:
-    index = np.array([labels.index(name) if name in labels else -1 for name in shapes.classes] + [-1])
-    return np.asarray(index[shapes.label], dtype=np.int64)
 
 
 def _find_teacher(

@@ -52,7 +52,7 @@ def export(
     Args:
         student: a folder made by `distill`, or ``embedded:student``.
         tokens: budgets s, each one of the student's.
-        precision: ``fp32``, ``int8``.
+        precision: ``fp32``, ``fp16``, ``int8``.
         out: the bundle.
         backend: ``onnx``.
         calibration_data: an .npz data set (training side), a scan or a folder of scans; None takes the

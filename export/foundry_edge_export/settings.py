@@ -10,7 +10,7 @@ from foundry_edge_calibration.methods import METHODS
 from foundry_edge_calibration.placement import policies_to_try
 from foundry_edge_runtime.errors import BackendError, InputError
 
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = ("fp32", "fp16", "int8")
 BACKENDS = ("onnx",)
 _LATER = ("tensorrt", "tensorrt-rtx")
 

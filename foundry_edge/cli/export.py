@@ -29,7 +29,7 @@ def export(
         str, typer.Argument(metavar="[STUDENT]", help="Student: a folder, or embedded:student.")
     ] = "foundry-out/student",
     tokens: Annotated[str, typer.Option(help="SuperToken budgets, e.g. 1,2,4,8,16.")] = "4",
-    precision: Annotated[str, typer.Option(help="Precisions: fp32, int8.")] = "int8",
+    precision: Annotated[str, typer.Option(help="Precisions: fp32, fp16, int8.")] = "int8",
     out: Annotated[Path, typer.Option(help="Bundle to make, or to add to.")] = Path("foundry-out/bundle"),
     backend: Annotated[str, typer.Option(help="What the rungs are written for: onnx.")] = "onnx",
     calibration_data: Annotated[

@@ -18,7 +18,7 @@ from foundry_edge_runtime.grouping import Preprocessing
 
 SPEC = Preprocessing(points=128, groups=16, group_size=8)
 TINY = TeacherConfig(
-    preprocessing=SPEC, width=48, depth=2, heads=2, labels=("chair", "lamp", "plant", "table")
+    preprocessing=SPEC, width=48, depth=2, heads=2, labels=("chair", "lamp", "plant_indoors", "table")
 )
 BUDGETS = (1, 2, 4)
 
@@ -57,7 +57,7 @@ def exported(models: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportRe
     return export(
         models / "student",
         tokens=BUDGETS,
-        precision=("fp32", "int8"),
+        precision=("fp32", "fp16", "int8"),
         out=tmp_path_factory.mktemp("out") / "bundle",
         samples=64,
         teacher=models / "teacher",

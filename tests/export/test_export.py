@@ -19,7 +19,7 @@ from foundry_edge_runtime.bundle import Manifest
 from foundry_edge_runtime.errors import CheckpointError, GateError, InputError
 from tests.export.conftest import BUDGETS, SPEC
 
-NAMES = [f"s{count}-{precision}" for count in BUDGETS for precision in ("fp32", "int8")]
+NAMES = [f"s{count}-{precision}" for count in BUDGETS for precision in ("fp32", "fp16", "int8")]
 
 
 def _copy(report: ExportReport, tmp_path: Path) -> Path:
@@ -66,9 +66,16 @@ def test_int8_figures_are_those_of_int8(exported: ExportReport) -> None:
             assert 0.999 <= draft.parity.cosine_mean < 1 - 1e-7
 
 
+def test_fp16_rounds_and_keeps_the_direction(exported: ExportReport) -> None:
+    for draft in exported.rungs:
+        if draft.precision == "fp16":
+            assert 1e-5 < draft.parity.max_abs < 0.02
+            assert draft.parity.cosine_mean >= 0.9999
+
+
 def test_rungs_of_a_precision_share_one_weights_file(exported: ExportReport) -> None:
     manifest = load_bundle(exported.bundle).manifest
-    for precision in ("fp32", "int8"):
+    for precision in ("fp32", "fp16", "int8"):
         refs = {rung.weights for rung in manifest.rungs if rung.precision == precision}
         assert len(refs) == 1
     assert {path.name for path in exported.bundle.iterdir()} == {
@@ -98,9 +105,9 @@ def test_rung_by_rung_on_one_thread_gives_the_same_files(
     try:
         _export(models, out, (4,), ("int8",))
         assert [rung.name for rung in load_bundle(out).manifest.rungs] == ["s4-int8"]
-        report = _export(models, out, (1, 2), ("fp32", "int8"))
-        assert [draft.name for draft in report.rungs] == NAMES[:4]
-        _export(models, out, (4,), ("fp32",))
+        report = _export(models, out, (1, 2), ("fp32", "fp16", "int8"))
+        assert [draft.name for draft in report.rungs] == NAMES[:6]
+        _export(models, out, (4,), ("fp32", "fp16"))
     finally:
         torch.set_num_threads(threads)
     assert _hashes(load_bundle(out).manifest) == _hashes(load_bundle(exported.bundle).manifest)
@@ -109,7 +116,7 @@ def test_rung_by_rung_on_one_thread_gives_the_same_files(
 def test_the_same_export_again_builds_nothing(exported: ExportReport, models: Path, tmp_path: Path) -> None:
     out = _copy(exported, tmp_path)
     before = load_bundle(out).manifest
-    report = _export(models, out, BUDGETS, ("int8", "fp32"))
+    report = _export(models, out, BUDGETS, ("int8", "fp16", "fp32"))
     assert not any(draft.fresh for draft in report.rungs)
     assert _hashes(load_bundle(out).manifest) == _hashes(before)
 
