@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foundry_edge_runtime.readers.counts import count_of, shorten
+from foundry_edge_runtime.readers.rotation import rotation_matrix
 from foundry_edge_runtime.readers.source import Source
 
 _INT64 = (-(2**63), 2**63 - 1)
@@ -42,17 +43,9 @@ class E57Scan:
 
     def to_file(self, xyz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Points of the scan in the coordinates of the file."""
-        w, x, y, z = self.rotation
-        if (w, x, y, z) == (1, 0, 0, 0) and not any(self.translation):
+        if self.rotation == (1, 0, 0, 0) and not any(self.translation):
             return xyz
-        matrix = np.array(
-            [
-                [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-                [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-                [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-            ]
-        )
-        moved: npt.NDArray[np.float64] = xyz @ matrix.T + np.array(self.translation)
+        moved: npt.NDArray[np.float64] = xyz @ rotation_matrix(*self.rotation).T + np.array(self.translation)
         return moved
 
 

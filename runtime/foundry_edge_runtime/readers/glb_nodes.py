@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foundry_edge_runtime.readers.glb_json import Object, integer, item, numbers, objects
+from foundry_edge_runtime.readers.rotation import rotation_matrix
 from foundry_edge_runtime.readers.source import Source
 
 Matrix = npt.NDArray[np.float64]
@@ -60,11 +61,7 @@ def _local(source: Source, node: Object) -> Matrix:
         return np.array(numbers(source, node, "matrix", _IDENTITY)).reshape(4, 4).T
     x, y, z, w = numbers(source, node, "rotation", [0.0, 0.0, 0.0, 1.0])
     transform = np.eye(4)
-    transform[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
+    transform[:3, :3] = rotation_matrix(w, x, y, z)
     transform[:3, :3] *= numbers(source, node, "scale", [1.0, 1.0, 1.0])
     transform[:3, 3] = numbers(source, node, "translation", [0.0, 0.0, 0.0])
     return transform
