@@ -18,6 +18,7 @@ from foundry_edge_runtime.grouping import Preprocessing, group_points
 from foundry_edge_runtime.pointcloud import FloatArray
 from foundry_edge_runtime.profile import empty_profile
 from foundry_edge_runtime.result import top_classes
+from tests.runtime.test_choice import measured
 from tests.runtime.tiny_bundle import (
     GROUPS,
     LABELS,
@@ -160,12 +161,17 @@ def test_only_the_chosen_engine_is_loaded(bundle: Bundle) -> None:
     assert fake.log == ["load s4-fp32.onnx", "run s4-fp32.onnx", "run s4-fp32.onnx", "close s4-fp32.onnx"]
 
 
-def test_budget_picks_the_fastest_that_is_accurate_enough(bundle: Bundle) -> None:
-    slow = {"s4-fp32.onnx": 30.0, "s4-int8.onnx": 20.0}
-    fake = FakeBackend(labels=len(LABELS), latency_ms=slow)
-    assert Session(bundle, Budget(max_latency_ms=15), backend=fake).choice.rung.name == "s1-fp32"
-    best = Session(bundle, Budget(min_accuracy=83, prefer="latency"), backend=fake)
-    assert best.choice.rung.name == "s4-int8"
+def test_budget_decides_by_what_was_measured(bundle: Bundle) -> None:
+    times = {"s1-fp32": 8.0, "s4-fp32": 30.0, "s1-int8": 5.0, "s4-int8": 20.0}
+    engines = [measured(rung, times[rung.name], backend="fake") for rung in bundle.manifest.rungs]
+    profile = empty_profile(bundle.manifest).add(*engines)
+    fake = FakeBackend(labels=len(LABELS))
+    for budget, name in (
+        (Budget(max_latency_ms=15), "s1-fp32"),
+        (Budget(min_accuracy=83, prefer="latency"), "s4-int8"),
+        (Budget(prefer="latency"), "s1-int8"),
+    ):
+        assert Session(bundle, budget, profile=profile, backend=fake).choice.rung.name == name
 
 
 def test_given_profile_is_used_and_nothing_measured(bundle: Bundle) -> None:
