@@ -82,7 +82,8 @@ def candidates(manifest: Manifest, profile: Profile | None, budget: Budget) -> l
             remedy="leave it out, or export from a student with a head",
         )
     stated = all(rung.accuracy is not None for rung in rungs)
-    found = [one for rung in rungs for one in _engines(rung, profile, budget, stated)]
+    engines = [one for rung in rungs for one in _engines(rung, profile, budget, stated)]
+    found = [one for one in engines if not _widened(one, engines)]
     if not found:
         raise BackendError(
             f"no engine of bundle {manifest.id} that may be used loads here: {_reason(profile)}",
@@ -103,6 +104,17 @@ def _engines(rung: Rung, profile: Profile | None, budget: Budget, stated: bool) 
     if measured or (profile and profile.failed(rung, backend)):
         return measured
     return [Candidate(rung, backend, None, quality, stated)]
+
+
+def _widened(one: Candidate, engines: list[Candidate]) -> bool:
+    """Whether FP16 is computed in FP32 there, and the same rung in FP32 can be had: it would only be slower.
+
+    ONNX Runtime's CPU provider has no half-precision kernels for most operators; it casts around each.
+    """
+    if (one.rung.precision, one.backend) != ("fp16", DEFAULT):
+        return False
+    single = (one.rung.tokens, "fp32", DEFAULT)
+    return any((other.rung.tokens, other.rung.precision, other.backend) == single for other in engines)
 
 
 def _reason(profile: Profile | None) -> str:

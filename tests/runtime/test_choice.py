@@ -126,7 +126,13 @@ def accuracy(choice: Choice) -> float:
 def possible(manifest: Manifest, profile: Profile) -> list[Choice]:
     """Every engine that may be chosen without a pin."""
     sound = [rung for rung in manifest.rungs if not rung.forced] or manifest.rungs
-    return [Choice(rung, one.backend, "", True, one) for rung in sound for one in profile.measured(rung)]
+    engines = [Choice(rung, one.backend, "", True, one) for rung in sound for one in profile.measured(rung)]
+    single = {rung.tokens for rung in sound if rung.precision == "fp32"}
+    return [
+        one
+        for one in engines
+        if not (one.backend == "onnxruntime" and one.rung.precision == "fp16" and one.rung.tokens in single)
+    ]
 
 
 @given(worlds(), budgets)
@@ -312,3 +318,14 @@ def test_reason_names_what_decided() -> None:
         "the one asked for",
         "the only one in the bundle",
     ]
+
+
+def test_half_precision_on_the_cpu_is_passed_over_for_the_same_in_single() -> None:
+    half, single = make_rung(8, "fp16", 95, 0.99, 100), make_rung(8, "fp32", 94, 0.99, 200)
+    manifest = make_manifest(half, single)
+    assert choose(manifest, None, Budget()).rung == single
+    assert choose(manifest, None, Budget(precision="fp16")).rung == half
+    assert choose(manifest, None, Budget(backend="onnxruntime:cuda")).rung == half
+    assert choose(make_manifest(half, SMALL), None, Budget()).rung == half
+    broken = EngineFailure(tokens=8, precision="fp32", backend="onnxruntime", reason="it broke")
+    assert choose(manifest, make_profile(failures=(broken,)), Budget()).rung == half
