@@ -22,6 +22,7 @@ from torch import Tensor
 from foundry_edge.data.corpus import training_side
 from foundry_edge.data.groupings import GroupedShapes, cached_groupings
 from foundry_edge.data.labels import merged, relabel
+from foundry_edge.data.scenes import SCENE, make_scenes
 from foundry_edge.data.shapes import TEST, ShapeSet, load_sets
 from foundry_edge.models.config import TeacherConfig
 from foundry_edge.models.heads import pool
@@ -41,6 +42,7 @@ Encode = Callable[[Tensor, Tensor], list[Tensor]]
 NAMED = ("modelnet10", "infomr69")
 """Sets whose classes the head knows; shapes of other sets with a class of the same name help to fit it."""
 BUNDLE = ASSETS.parents[1] / "runtime" / "foundry_edge_runtime" / "assets" / "bundle"
+SCENES = 1000
 VIEWS = 3
 """Views of each shape the head is fitted on: whole, a random subset, one-sided."""
 
@@ -49,7 +51,7 @@ def main() -> None:
     """Run every step; each writes its result before the next begins."""
     options = _options()
     sets = load_sets([options.data])
-    vocabulary = merged([s for s in sets if s.name in NAMED])
+    vocabulary = tuple(sorted({*merged([s for s in sets if s.name in NAMED]), SCENE}))
     _embed_teacher(options.teacher, sets, vocabulary, options.work)
     report = distill(
         "embedded:teacher",
@@ -114,7 +116,7 @@ def _every_budget(student: Student, groups: Tensor, centers: Tensor) -> list[Ten
 def _labelled(
     sets: list[ShapeSet], vocabulary: tuple[str, ...], config: TeacherConfig, work: Path
 ) -> tuple[GroupedShapes, Labels]:
-    """Training shapes whose class is in the vocabulary, each as ``VIEWS`` clouds, and their labels."""
+    """Training shapes of the vocabulary, each as ``VIEWS`` clouds, and synthetic scenes; their labels."""
     parts, labels = [], []
     for shapes in training_side(sets):
         label = relabel(shapes, vocabulary) if shapes.classes else np.full(len(shapes), -1)
@@ -122,6 +124,11 @@ def _labelled(
         if shapes.name in (*NAMED, "furniture") and len(known):
             parts.append(cached_groupings(known.xyz, config.preprocessing, VIEWS, 1, work / "cache", 1))
             labels.append(np.tile(label[label >= 0], VIEWS))
+    scenes = make_scenes(
+        np.concatenate([s.xyz for s in training_side(sets) if s.name in NAMED]), SCENES, seed=1
+    )
+    parts.append(cached_groupings(scenes, config.preprocessing, 1, 1, work / "cache"))
+    labels.append(np.full(SCENES, vocabulary.index(SCENE)))
     groups = [p.groups.transpose(0, 1).flatten(0, 1)[:, None] for p in parts]
     centers = [p.centers.transpose(0, 1).flatten(0, 1)[:, None] for p in parts]
     return GroupedShapes(torch.cat(groups), torch.cat(centers)), np.concatenate(labels)

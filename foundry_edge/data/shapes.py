@@ -65,7 +65,7 @@ def load_npz(path: str | Path) -> ShapeSet:
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
             return _shape_set(path.stem, dict(data))
     except FileNotFoundError:
         raise DataError(

@@ -1,0 +1,120 @@
+"""Data sets, groupings, views and labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from foundry_edge.data.groupings import augment, cached_groupings, group_shapes
+from foundry_edge.data.labels import canonical, merged, relabel
+from foundry_edge.data.one_sided import one_sided
+from foundry_edge.data.scenes import make_scenes
+from foundry_edge.data.shapes import ShapeSet, load_npz, load_sets
+from foundry_edge_runtime.errors import DataError
+from foundry_edge_runtime.grouping import Preprocessing, group_points
+
+SPEC = Preprocessing(points=128, groups=16, group_size=8)
+
+
+def sphere(count: int, seed: int = 0) -> np.ndarray:
+    xyz = np.random.default_rng(seed).normal(size=(count, 3))
+    return np.asarray(xyz / np.linalg.norm(xyz, axis=1, keepdims=True), dtype=np.float32)
+
+
+def write(path: Path, **arrays: Any) -> Path:
+    points = np.random.default_rng(0).integers(-30000, 30000, (3, 50, 3)).astype(np.int16)
+    np.savez(path, **{"points": points, **arrays})
+    return path
+
+
+def test_y_up_sets_are_turned(tmp_path: Path) -> None:
+    upright = load_npz(write(tmp_path / "a.npz"))
+    turned = load_npz(write(tmp_path / "b.npz", up="y"))
+    np.testing.assert_array_equal(turned.xyz[..., 2], upright.xyz[..., 1])
+    np.testing.assert_allclose(
+        np.linalg.norm(turned.xyz, axis=2), np.linalg.norm(upright.xyz, axis=2), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("points", [np.zeros((3, 50), np.int16), np.zeros((3, 50, 3), np.float32)])
+def test_points_of_another_form_are_refused(tmp_path: Path, points: np.ndarray) -> None:
+    with pytest.raises(DataError, match=r"a\.npz.*points"):
+        load_npz(write(tmp_path / "a.npz", points=points))
+
+
+def test_truncated_and_empty_data_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.npz")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"a\.npz"):
+        load_npz(path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"no \.npz"):
+        load_sets([tmp_path / "empty"])
+
+
+def test_cached_groupings_are_the_groupings(tmp_path: Path) -> None:
+    shapes = np.stack([sphere(200, i) for i in range(3)])
+    fresh = group_shapes(shapes, SPEC, 2, seed=1, one_sided_variants=1)
+    cached_groupings(shapes, SPEC, 2, 1, tmp_path, 1)
+    again = cached_groupings(shapes, SPEC, 2, 1, tmp_path, 1)
+    assert torch.equal(fresh.groups, again.groups)
+    assert torch.equal(fresh.centers, again.centers)
+    plain = group_points(shapes[0, :128], SPEC)
+    np.testing.assert_allclose(fresh.groups[0, 0].float(), plain.groups, atol=1e-3)
+
+
+def test_augmentation_moves_groups_and_centres_alike() -> None:
+    xyz = torch.from_numpy(sphere(64)).view(1, 8, 8, 3)
+    centers = xyz[:, :, 0]
+    groups, moved = augment(xyz - centers[:, :, None], centers, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(
+        groups + moved[:, :, None], augment(xyz, centers, torch.Generator().manual_seed(0))[0]
+    )
+    scale = (groups + moved[:, :, None]).norm(dim=-1)
+    assert float(scale.min()) > 0.79
+    assert float(scale.max()) < 1.21
+
+
+def test_one_side_of_a_sphere_is_about_half_of_it() -> None:
+    rng = np.random.default_rng(0)
+    xyz = sphere(2000)
+    for _ in range(10):
+        seen = one_sided(xyz, rng)
+        assert seen.shape == xyz.shape
+        kept = len({tuple(p) for p in xyz} & {tuple(p) for p in seen}) / len(xyz)
+        assert 0.3 < kept < 0.75
+
+
+def test_scenes_are_normalised_and_reproducible() -> None:
+    shapes = np.stack([sphere(256, i) for i in range(4)])
+    scenes = make_scenes(shapes, 5, seed=2)
+    assert scenes.shape == (5, 256, 3)
+    assert float(np.linalg.norm(scenes, axis=2).max()) < 1.0001
+    np.testing.assert_array_equal(scenes, make_scenes(shapes, 5, seed=2))
+    assert not np.array_equal(scenes, make_scenes(shapes, 5, seed=3))
+
+
+def test_labels_merge_by_meaning() -> None:
+    assert [canonical(n) for n in ("NonWheelChair", "chair", "RoundTable", "night_stand", "DeskLamp")] == [
+        "chair",
+        "chair",
+        "table",
+        "night_stand",
+        "desk_lamp",
+    ]
+    one = _named("one", ("Bed", "RoundTable"))
+    two = _named("two", ("table", "odd"))
+    vocabulary = merged([one, two])
+    assert vocabulary == ("bed", "odd", "table")
+    assert relabel(one, vocabulary).tolist() == [0, 2]
+    assert relabel(two, ("table",)).tolist() == [0, -1]
+
+
+def _named(name: str, classes: tuple[str, ...]) -> ShapeSet:
+    count = len(classes)
+    xyz = np.zeros((count, 4, 3), dtype=np.float32)
+    return ShapeSet(name, xyz, np.arange(count), classes, np.zeros(count, dtype=np.uint8), classes)
