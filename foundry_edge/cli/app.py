@@ -63,9 +63,19 @@ def main() -> None:
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         raise SystemExit(0) from None
+    except OSError as error:
+        _drop_output()
+        _fail(printable(f"{error.filename or 'standard output'}: {error.strerror or error}"), 3)
+    except MemoryError:
+        _fail("out of memory; use smaller input or a machine with more", 3)
     raise SystemExit(code or 0)
+
+
+def _drop_output() -> None:
+    """Standard output cannot take more: what is buffered for it must not fail again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _terminated(*_: object) -> NoReturn:

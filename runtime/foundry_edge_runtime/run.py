@@ -13,7 +13,7 @@ from typing import cast
 
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import load_bundle
-from foundry_edge_runtime.errors import FoundryEdgeError
+from foundry_edge_runtime.errors import BackendError, FoundryEdgeError
 from foundry_edge_runtime.inspection import Failure, expand
 from foundry_edge_runtime.readers import read_points
 from foundry_edge_runtime.result import Result
@@ -105,18 +105,24 @@ def _results(
 ) -> Iterator[Result | Failure]:
     with session:
         for name in scans.names:
-            started = time.perf_counter()
             try:
-                cloud = read_points(name, salvage=salvage, columns=columns)
+                result = _one(session, name, salvage, columns)
+            except BackendError:
+                raise  # no engine is left: that is not this scan's failure
             except FoundryEdgeError as error:
                 if not scans.many:
                     raise
                 yield Failure(name, error)
                 continue
-            result = session.run(cloud, read_ms=(time.perf_counter() - started) * 1e3)
             if folder is not None:
                 result = save_features(result, feature_file(name, folder, scans.root))
             yield result
+
+
+def _one(session: Session, name: str, salvage: bool, columns: str | Sequence[str] | None) -> Result:
+    started = time.perf_counter()
+    cloud = read_points(name, salvage=salvage, columns=columns)
+    return session.run(cloud, read_ms=(time.perf_counter() - started) * 1e3)
 
 
 def _refuse_missing(scans: Scans) -> None:

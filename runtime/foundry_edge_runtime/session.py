@@ -11,7 +11,7 @@ import numpy.typing as npt
 from foundry_edge_runtime.backends.base import Backend, Outputs
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
-from foundry_edge_runtime.errors import BackendError, BundleError
+from foundry_edge_runtime.errors import BackendError, BundleError, ScanError
 from foundry_edge_runtime.grouping import Groups, group_points
 from foundry_edge_runtime.opening import Opener
 from foundry_edge_runtime.pointcloud import PointCloud
@@ -69,12 +69,12 @@ class Session:
             read_ms: what reading took, for the result's latency.
 
         Raises:
-            ScanError: no valid point.
+            ScanError: no valid point, or more than the memory holds.
             BackendError: the engine failed.
         """
         started = time.perf_counter()
         cloud = points if isinstance(points, PointCloud) else as_cloud(points)
-        grouped = group_points(cloud.xyz, self.bundle.manifest.preprocessing)
+        grouped = self._group(cloud)
         between = time.perf_counter()
         outputs = self._compute(grouped)
         ended = time.perf_counter()
@@ -92,6 +92,14 @@ class Session:
             pooled=outputs.pooled[0],
             logits=logits,
         )
+
+    def _group(self, cloud: PointCloud) -> Groups:
+        try:
+            return group_points(cloud.xyz, self.bundle.manifest.preprocessing)
+        except MemoryError:
+            raise ScanError(
+                f"its {len(cloud)} points do not fit into memory", where=cloud.source, remedy="thin it out"
+            ) from None
 
     def _compute(self, grouped: Groups) -> Outputs:
         """One cloud on the engine; a failing engine is replaced, and what it was asked is asked again."""

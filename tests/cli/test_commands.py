@@ -241,3 +241,14 @@ def test_signals_end_a_run_with_their_code_and_whole_lines(bundle: Path, scans: 
         process.send_signal(number)
         out, err = process.communicate(timeout=5)
         assert (process.returncode, out, err) == (code, "", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_full_disk_behind_standard_output(bundle: Path, scans: Path, arguments: list[str]) -> None:
+    program = str(Path(sys.executable).with_name("foundry-edge"))
+    command = [program, "run", str(scans / "points.npy"), "--bundle", str(bundle), *arguments]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 3
+    assert done.stderr == "foundry-edge: error: standard output: No space left on device\n"

@@ -10,8 +10,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from foundry_edge_runtime.errors import BundleError, GateError, InputError, ScanError, StorageError
+from foundry_edge_runtime.backends import Outputs
+from foundry_edge_runtime.errors import (
+    BackendError,
+    BundleError,
+    GateError,
+    InputError,
+    ScanError,
+    StorageError,
+)
+from foundry_edge_runtime.grouping import Groups, Preprocessing, group_points
 from foundry_edge_runtime.inspection import Failure
+from foundry_edge_runtime.pointcloud import FloatArray
 from foundry_edge_runtime.result import Result
 from foundry_edge_runtime.run import run, scans_of
 from foundry_edge_runtime.save import feature_file
@@ -165,3 +175,30 @@ def test_scans_of_a_folder(scans: Path) -> None:
     found = scans_of(scans)
     assert (found.many, found.root) == (True, scans)
     assert len(list(found.names)) == 3
+
+
+def test_scan_that_does_not_fit_into_memory_is_one_failure(
+    scans: Path, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def limited(xyz: FloatArray, spec: Preprocessing) -> Groups:
+        if len(xyz) > 150:
+            raise MemoryError
+        return group_points(xyz, spec)
+
+    monkeypatch.setattr("foundry_edge_runtime.session.group_points", limited)
+    first, _, last = run(scans, bundle=bundle_folder)
+    assert isinstance(first, Failure)
+    assert "its 200 points do not fit into memory" in str(first.error)
+    assert isinstance(last, Result)
+
+
+def test_end_of_all_engines_ends_a_folder(
+    scans: Path, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: object, groups: FloatArray, centers: FloatArray) -> Outputs:
+        raise BackendError("the device is gone")
+
+    results = run(scans, bundle=bundle_folder)
+    monkeypatch.setattr("foundry_edge_runtime.backends.ort.OnnxRuntimeEngine.run", broken)
+    with pytest.raises(BackendError, match="the device is gone"):
+        list(results)
