@@ -32,7 +32,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
         _sync(path.parent)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise StorageError(f"cannot be written ({reason})", where=path, remedy="free space or pick another folder") from error
+        raise StorageError(
+            f"cannot be written ({reason})", where=path, remedy="free space or pick another folder"
+        ) from error
     finally:
         if partial is not None:
             partial.unlink(missing_ok=True)

@@ -96,7 +96,7 @@ def load_bundle(path: str | os.PathLike[str] | None = None) -> Bundle:
         BundleError: none found, or its manifest is not of this schema.
     """
     folder, source = locate_bundle(path)
-    return Bundle(folder, source, read_manifest(folder, hard_links=folder == EMBEDDED))
+    return Bundle(folder, source, read_manifest(folder, hard_links=folder.resolve() == EMBEDDED))
 
 
 def read_manifest(folder: Path, *, hard_links: bool = False) -> Manifest:
