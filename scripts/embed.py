@@ -43,8 +43,8 @@ NAMED = ("modelnet10", "infomr69")
 """Sets whose classes the head knows; shapes of other sets with a class of the same name help to fit it."""
 BUNDLE = ASSETS.parents[1] / "runtime" / "foundry_edge_runtime" / "assets" / "bundle"
 SCENES = 1000
-VIEWS = 3
-"""Views of each shape the head is fitted on: whole, a random subset, one-sided."""
+VIEWS = 2
+"""Views of each shape the head is fitted on: whole and one-sided."""
 
 
 def main() -> None:
@@ -76,7 +76,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of .npz data sets")
     parser.add_argument("--teacher", type=Path, required=True, help="a pre-trained teacher")
     parser.add_argument("--work", type=Path, default=Path("runs/embed"), help="scratch folder")
-    parser.add_argument("--steps", type=int, default=2500, help="distillation steps")
+    parser.add_argument("--steps", type=int, default=2000, help="distillation steps")
     parser.add_argument("--views", type=int, default=4, help="cached views per shape")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted distillation")
     return parser.parse_args()
@@ -95,12 +95,12 @@ def _embed_teacher(folder: Path, sets: list[ShapeSet], vocabulary: tuple[str, ..
 
 
 def _embed_student(folder: Path, sets: list[ShapeSet], vocabulary: tuple[str, ...], work: Path) -> None:
-    """The student in half precision, with a head fitted on its own features at every budget."""
+    """The student in half precision, with a head fitted on its own features at every other budget."""
     distilled = load_student(folder)
     save_weights(ASSETS / "student", distilled.config, distilled, half=True)
     student = load_student()
     grouped, labels = _labelled(sets, vocabulary, student.config.teacher, work)
-    features = _pooled(lambda g, c: _every_budget(student, g, c), grouped)
+    features = _pooled(lambda g, c: _every_other_budget(student, g, c), grouped)
     stacked = np.concatenate(features)
     student.load_state_dict(
         student.state_dict() | _head_state(stacked, np.tile(labels, len(features)), vocabulary)
@@ -108,9 +108,9 @@ def _embed_student(folder: Path, sets: list[ShapeSet], vocabulary: tuple[str, ..
     save_weights(ASSETS / "student", student.config, student, half=True)
 
 
-def _every_budget(student: Student, groups: Tensor, centers: Tensor) -> list[Tensor]:
+def _every_other_budget(student: Student, groups: Tensor, centers: Tensor) -> list[Tensor]:
     tokens, positions = student.tokenizer(groups), student.position(centers)
-    return [student.restore(tokens, positions, count)[0] for count in student.config.tokens]
+    return [student.restore(tokens, positions, count)[0] for count in student.config.tokens[::2]]
 
 
 def _labelled(
