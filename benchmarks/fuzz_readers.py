@@ -35,6 +35,7 @@ _CLAIMS = (b"0", b"-1", b"1", b"2147483648", b"4294967295", b"4294967296", b"922
 _WORDS = (0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFF, 0x8000, 0xFF)
 _NUMBER = re.compile(rb"[0-9]+")
 _HEADER = 2048
+_BATCH = 10_000
 
 
 @dataclass
@@ -50,7 +51,6 @@ class Report:
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     crashes: list[str] = field(default_factory=list)
     slowest: tuple[float, str] = (0.0, "")
-    messages: Counter[str] = field(default_factory=Counter)
 
 
 def mutate(data: bytes, generator: np.random.Generator) -> bytes:
@@ -172,13 +172,15 @@ def run_one(name: str, data: bytes, options: Options) -> tuple[str, str]:
     return "points", ""
 
 
-def fuzz(mutants: int, seed: int = 0, names: tuple[str, ...] = ()) -> Report:
-    """Run ``mutants`` mutants, spread over all samples."""
-    report = Report()
+def fuzz(
+    mutants: int, seed: int = 0, names: tuple[str, ...] = (), *, first: int = 0, report: Report | None = None
+) -> Report:
+    """Run ``mutants`` mutants from number ``first`` on, spread over all samples, into ``report``."""
+    report = report or Report()
     warnings.simplefilter("error")  # a warning of a library must not reach the user either
     samples = {name: make() for name, make in SAMPLES.items() if not names or name in names}
     listed = sorted(samples)
-    for number in range(mutants):
+    for number in range(first, first + mutants):
         name = listed[number % len(listed)]
         generator = np.random.default_rng([seed, number])
         data = mutate(samples[name], generator)
@@ -230,7 +232,11 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", default=[], help="names of samples")
     arguments = parser.parse_args()
     start = time.perf_counter()
-    report = fuzz(arguments.mutants, arguments.seed, tuple(arguments.only))
+    report = Report()
+    for first in range(0, arguments.mutants, _BATCH):
+        count = min(_BATCH, arguments.mutants - first)
+        fuzz(count, arguments.seed, tuple(arguments.only), first=first, report=report)
+        print(f"{first + count} mutants, {len(report.crashes)} crashes or hangs", file=sys.stderr, flush=True)
     print_report(report, time.perf_counter() - start)
     for line in report.crashes[:50]:
         print(line, file=sys.stderr)

@@ -290,7 +290,7 @@ def _compressed(data: bytes, compression: str) -> bytes:
     return data
 
 
-_E57_XML = """<?xml version="1.0" encoding="UTF-8"?>
+E57_XML = """<?xml version="1.0" encoding="UTF-8"?>
 <e57Root type="Structure" xmlns="http://www.astm.org/COMMIT/E57/2010-e57-v1.0">
 <data3D type="Vector"><vectorChild type="Structure">
 <pose type="Structure"><rotation type="Structure"><w type="Float">1</w></rotation>
@@ -317,7 +317,7 @@ def e57(shift: float = 5.0) -> bytes:
     padding = -length % 4
     packet = struct.pack("<BBH", 1, 0, length + padding - 1) + head + body + bytes(padding)
     section = struct.pack("<B7xQQQ", 1, 32 + len(packet), 48 + 32, 0) + packet
-    xml = _E57_XML.format(shift=shift, count=120).encode()
+    xml = E57_XML.format(shift=shift, count=120).encode()
     return e57_pages(section, xml)
 
 
@@ -358,8 +358,8 @@ def seal_e57(data: bytes) -> bytes:
         crc ^= column
         for _ in range(8):
             crc = (crc >> np.uint32(1)) ^ ((crc & np.uint32(1)) * np.uint32(0x82F63B78))
-    sums = (crc ^ np.uint32(0xFFFFFFFF)).astype(">u4")
-    return b"".join(row.tobytes() + value.tobytes() for row, value in zip(table, sums, strict=True))
+    sums = (crc ^ np.uint32(0xFFFFFFFF)).astype(">u4").view(np.uint8).reshape(-1, 4)
+    return np.concatenate([table, sums], axis=1).tobytes()
 
 
 def mcap_open() -> bytes:

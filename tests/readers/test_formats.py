@@ -98,6 +98,10 @@ def test_e57_applies_the_pose_and_unpacks_bits() -> None:
     assert cloud.attributes["intensity"].tolist() == list(range(120))
 
 
+def test_e57_seal_is_that_of_the_standard() -> None:
+    assert samples.seal_e57(samples.e57()) == samples.e57()
+
+
 def test_e57_page_checksums_are_compared() -> None:
     data = bytearray(samples.e57())
     data[500] ^= 1

@@ -8,6 +8,8 @@ from foundry_edge_runtime.readers.counts import shorten
 from foundry_edge_runtime.readers.source import Source
 
 AXES = ("x", "y", "z")
+MAX_FIELDS = 4096
+"""Fields that a header may name; files in use have a hundred at most."""
 
 
 def axis_names(source: Source, names: Sequence[str], what: str) -> tuple[str, str, str]:
@@ -47,10 +49,15 @@ def require_scalar(source: Source, name: str, count: int, what: str) -> None:
 def unique_names(names: Sequence[str], padding: str = "") -> list[str]:
     """The names, later duplicates as ``name_2``, ``name_3``."""
     result: list[str] = []
+    numbers: dict[str, int] = {}
+    used: set[str] = set()
     for name in names:
-        candidate, number = name, 1
-        while candidate in result:
+        number = numbers.get(name, 0) + 1
+        candidate = name if number == 1 else f"{name or padding}_{number}"
+        while candidate in used:
             number += 1
             candidate = f"{name or padding}_{number}"
+        numbers[name] = number
+        used.add(candidate)
         result.append(candidate)
     return result

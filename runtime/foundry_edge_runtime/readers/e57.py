@@ -29,6 +29,11 @@ def read_scans(source: Source, options: Options) -> Iterator[RawCloud | ScanErro
     scans = parse_scans(source, file.xml)
     if not scans:
         raise source.error("the E57 file lists no scan (no data3D entry): it is empty (no points)")
+    if (
+        len({scan.offset for scan in scans}) < len(scans)
+        or sum(scan.points for scan in scans) > 8 * source.size
+    ):
+        raise source.error("the E57 scans claim more points than the file can hold, or share their data")
     for scan in scans:
         try:
             yield _scan(source, file.data, scan)

@@ -13,7 +13,7 @@ SIGNATURE = b"ASTM-E57"
 PAGE, DATA = 1024, 1020
 _HEADER = 48
 _POLYNOMIAL = 0x82F63B78
-_MAX_XML = 64 << 20
+_MAX_XML = 16 << 20
 
 
 @dataclass(frozen=True)

@@ -19,27 +19,28 @@ from foundry_edge_runtime.readers.triangles import NO_FACES, require_indices
 _HEADER = 12
 _JSON, _BINARY = 0x4E4F534A, 0x004E4942
 _POINTS, _LINES, _TRIANGLES, _STRIP, _FAN = 0, (1, 2, 3), 4, 5, 6
-_MAX_JSON = 64 << 20
-_FREE_VERTICES = 2_000_000
-"""Nodes may place one mesh many times; beyond this number, the vertices must be in the file."""
+_MAX_JSON = 32 << 20
+_FREE, _PRIMITIVE = 2_000_000, 64
+"""Nodes may place one mesh many times; more vertices and triangles than this must be in the file."""
 
 
 def read(source: Source, options: Options) -> RawCloud:
     """Read all vertices of one GLB file in world coordinates, and its triangles."""
     document, binary = _chunks(source)
-    arrays = Arrays(source, document, binary)
+    arrays = Arrays.of(source, document, binary)
     vertices: list[Matrix] = []
     faces: list[IndexArray] = []
-    total = 0
+    total = placed = 0
     for mesh, transform in placed_meshes(source, document):
         for primitive in objects(source, mesh, "primitives"):
             points, triangles = _primitive(arrays, primitive)
             vertices.append(points @ transform[:3, :3].T + transform[:3, 3])
             faces.append(triangles + total)
             total += len(points)
-            if total > _FREE_VERTICES + source.size // 12:
+            placed += _PRIMITIVE + len(points) + len(triangles)
+            if placed > _FREE + source.size // 4:
                 raise source.error(
-                    f"the scene places {total} vertices, far more than it holds", "export fewer"
+                    f"the scene places {placed} vertices and faces, far more than it holds", "export fewer"
                 )
     if total == 0:
         raise source.error("the file has no mesh with vertices: it is empty (no points)", "export it again")

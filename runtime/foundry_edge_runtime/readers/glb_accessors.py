@@ -19,8 +19,16 @@ class Arrays:
     """The document and the bytes that its accessors point into."""
 
     source: Source
-    document: Object
+    accessors: list[Object]
+    views: list[Object]
+    buffers: list[Object]
     binary: ByteArray
+
+    @classmethod
+    def of(cls, source: Source, document: Object, binary: ByteArray) -> Arrays:
+        """The arrays of a document."""
+        lists = [objects(source, document, key) for key in ("accessors", "bufferViews", "buffers")]
+        return cls(source, lists[0], lists[1], lists[2], binary)
 
     def positions(self, accessor: int) -> npt.NDArray[np.float64]:
         """(N, 3) float64; integers are scaled when the accessor says normalized."""
@@ -39,7 +47,7 @@ class Arrays:
 
     def _values(self, accessor: int, kind: str, width: int) -> tuple[npt.NDArray[np.generic], Object]:
         """(N, width) view of the binary chunk, bounds checked before it is made (P5)."""
-        entry = item(self.source, objects(self.source, self.document, "accessors"), accessor, "accessor")
+        entry = item(self.source, self.accessors, accessor, "accessor")
         if entry.get("type") != kind or "sparse" in entry or "bufferView" not in entry:
             raise self.source.error(f"glTF accessor {accessor}: expected a dense {kind} with a bufferView")
         code = integer(self.source, entry, "componentType")
@@ -61,12 +69,12 @@ class Arrays:
         return np.ndarray(shape, dtype, view.data, start, strides), entry
 
     def _view(self, index: int) -> tuple[ByteArray, int]:
-        view = item(self.source, objects(self.source, self.document, "bufferViews"), index, "bufferView")
+        view = item(self.source, self.views, index, "bufferView")
         extensions = view.get("extensions")
         if isinstance(extensions, dict) and any(name in extensions for name in _COMPRESSED):
             raise self.source.error("compressed glTF buffers are not supported", "export without compression")
         number = integer(self.source, view, "buffer")
-        buffer = item(self.source, objects(self.source, self.document, "buffers"), number, "buffer")
+        buffer = item(self.source, self.buffers, number, "buffer")
         if number != 0 or "uri" in buffer:
             raise self.source.error(
                 "the glTF names an external buffer; no other file is opened", "export as one GLB"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from foundry_edge_runtime.readers.source import Source
@@ -53,6 +52,6 @@ def numbers(source: Source, parent: Object, key: str, default: list[float]) -> l
     """
     value = parent.get(key, default)
     good = isinstance(value, list) and len(value) == len(default)
-    if not good or not all(type(n) in (int, float) and math.isfinite(n) and abs(n) < 1e30 for n in value):
+    if not good or not all(type(n) in (int, float) and abs(n) < 1e30 for n in value):
         raise source.error(f"glTF {key}: expected {len(default)} finite numbers")
     return [float(n) for n in value]

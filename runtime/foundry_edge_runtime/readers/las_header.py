@@ -160,22 +160,20 @@ def _laszip(source: Source, start: int, end: int, claimed: int) -> bytes | None:
 
     The number of records is not trusted: walking ends where the points start.
     """
-    position = start
+    records = source.read(start, end - start)
+    position = 0
     for _ in range(claimed):
-        if position + _VLR_HEADER > end:
+        if position + _VLR_HEADER > len(records):
             source.warn(f"{claimed} variable length records are claimed, fewer are present")
             return None
-        header = source.read(position, _VLR_HEADER)
-        user = header[2:18].split(b"\x00")[0].decode("latin-1")
-        record, length = struct.unpack_from("<HH", header, 18)
-        body = position + _VLR_HEADER
+        user = records[position + 2 : position + 18].split(b"\x00")[0].decode("latin-1")
+        record, length = struct.unpack_from("<HH", records, position + 18)
+        position += _VLR_HEADER
         if (user, record) == LASZIP_VLR:
-            return _whole(source, body, length, end)
-        position = body + length
+            if position + length > len(records):
+                raise source.error(
+                    f"the LASzip record of {length} bytes reaches beyond the point data offset {end}"
+                )
+            return records[position : position + length]
+        position += length
     return None
-
-
-def _whole(source: Source, body: int, length: int, end: int) -> bytes:
-    if body + length > end:
-        raise source.error(f"the LASzip record of {length} bytes reaches beyond the point data offset {end}")
-    return source.read(body, length)

@@ -27,8 +27,8 @@ POINT_KEYS = (
     "data", "vertices", "arr_0",
 )  # fmt: skip
 """Names of an array of points, the first present wins."""
-MAX_RATIO = 200
-"""Largest expansion of a big member; point data compress by less than 20."""
+MAX_RATIO = 50
+"""Largest expansion of an archive that is not small; point data compress by less than 20."""
 _SMALL = 16 << 20
 _BAD_ZIP = (
     zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError, IndexError, NotImplementedError,
@@ -39,6 +39,7 @@ _BAD_ZIP = (
 def read(source: Source, options: Options) -> RawCloud:
     """Read the points of an archive."""
     with _opened(source) as archive:
+        _refuse_bomb(source, archive)
         members = {_key(source, info): info for info in archive.infolist() if not info.is_dir()}
         key = next((name for name in POINT_KEYS if name in members), None)
         if key is None and set(AXES) <= members.keys():
@@ -78,6 +79,13 @@ def _opened(source: Source) -> Iterator[zipfile.ZipFile]:
         ) from None
 
 
+def _refuse_bomb(source: Source, archive: zipfile.ZipFile) -> None:
+    """Sizes are those of the directory; a member that holds more is cut off there, and its checksum fails."""
+    unpacked = sum(info.file_size for info in archive.infolist())
+    if unpacked > max(_SMALL, MAX_RATIO * source.size):
+        raise source.error(f"{source.size} bytes claim to unpack to {unpacked}: a decompression bomb")
+
+
 def _key(source: Source, info: zipfile.ZipInfo) -> str:
     name = info.filename
     parts = name.replace("\\", "/").split("/")
@@ -100,11 +108,6 @@ def _array(source: Source, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> n
 
 
 def _member_header(source: Source, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NpyHeader:
-    if info.file_size > max(_SMALL, MAX_RATIO * info.compress_size) or info.compress_size > source.size:
-        raise source.error(
-            f"array {_key(source, info)!r}: {info.compress_size} compressed bytes claim to hold "
-            f"{info.file_size}: a decompression bomb"
-        )
     with archive.open(info) as member:
         return parse_header(source, member.read(1 << 14))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from foundry_edge_runtime.readers.columns import MAX_FIELDS
 from foundry_edge_runtime.readers.counts import count_of, shorten
 from foundry_edge_runtime.readers.source import Source
 from foundry_edge_runtime.readers.table import is_number
@@ -167,6 +168,8 @@ def _fields(source: Source, entries: dict[str, list[str]]) -> tuple[PcdField, ..
     names = entries.get("FIELDS", entries.get("COLUMNS"))
     if not names:
         raise source.error("the header has no FIELDS (or an empty FIELDS line)", "add e.g. FIELDS x y z")
+    if len(names) > MAX_FIELDS:
+        raise source.error(f"FIELDS names {len(names)} fields, at most {MAX_FIELDS} are read")
     sizes = [count_of(source, w, "SIZE") for w in _column(source, entries, "SIZE", names, "4")]
     types = _column(source, entries, "TYPE", names, "F")
     counts = [count_of(source, w, "COUNT", minimum=1) for w in _column(source, entries, "COUNT", names, "1")]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from foundry_edge_runtime.readers.columns import MAX_FIELDS
 from foundry_edge_runtime.readers.counts import count_of, shorten
 from foundry_edge_runtime.readers.source import Source
 
@@ -109,6 +110,8 @@ class _Parser:
         if len(words) != 3:
             raise self.source.error(f"header line {line}: expected 'element NAME COUNT'")
         name = words[1]
+        if len(self.elements) >= MAX_FIELDS:
+            raise self.source.error(f"header line {line}: more than {MAX_FIELDS} elements")
         if any(e.name == name for e in self.elements):
             raise self.source.error(f"header line {line}: element {shorten(name)!r} is given twice")
         count = count_of(self.source, words[2], f"header line {line}: count of element {shorten(name)!r}")
@@ -132,6 +135,8 @@ class _Parser:
 
     def _add(self, new: Property, line: int) -> None:
         element = self.elements[-1]
+        if len(element.properties) >= MAX_FIELDS:
+            raise self.source.error(f"header line {line}: more than {MAX_FIELDS} properties of one element")
         if any(p.name == new.name for p in element.properties):
             raise self.source.error(
                 f"header line {line}: duplicate property {shorten(new.name)!r} of element {element.name!r}",

@@ -10,7 +10,6 @@ from foundry_edge_runtime.readers.raw import Column
 from foundry_edge_runtime.readers.source import ByteArray, Source
 
 _LONGEST_STRIDE = 1 << 16
-_SHORT_STRIDE = 8
 
 
 class _Walker:
@@ -32,7 +31,25 @@ class _Walker:
                 self.starts.append(position + size * np.arange(same)[:, None] + np.array(offsets)[None, :])
             position, row = position + size * same, row + same
             stride = min(stride * 4, _LONGEST_STRIDE) if same >= stride else 1
+            if stride == 1 and not keep and self._is_simple():
+                position, row = self._hop(position, row)
         return position
+
+    def _is_simple(self) -> bool:
+        """Whether a row is one list whose length is a byte, as nearly all faces are."""
+        kinds = [prop.list_type for prop in self.element.properties]
+        return len(kinds) == 1 and kinds[0] is not None and kinds[0].itemsize == 1 and kinds[0].kind == "u"
+
+    def _hop(self, position: int, row: int) -> tuple[int, int]:
+        """Rows of mixed lengths, as fast as Python can; ends before the first that exceeds the file."""
+        raw, entry, end = self.raw, self.element.properties[0].dtype.itemsize, len(self.raw)
+        last = min(self.element.count, row + _LONGEST_STRIDE)
+        while row < last and position < end:
+            after = position + 1 + entry * raw[position]
+            if after > end:
+                break
+            position, row = after, row + 1
+        return position, row
 
     def _row(self, position: int, row: int) -> tuple[list[int], int]:
         """Offsets of the properties of the row at ``position``, and its size in bytes."""

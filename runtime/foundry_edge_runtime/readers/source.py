@@ -23,6 +23,7 @@ ByteArray = npt.NDArray[np.uint8]
 HEAD_BYTES = 1 << 16
 """How much of a file may be looked at to tell its format."""
 _STDIN_CHUNK = 1 << 20
+_ALWAYS_FREE = 1 << 20
 _SPECIAL = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
@@ -129,6 +130,8 @@ class Source:
 
     def reserve(self, wanted: int) -> None:
         """Refuse, before allocating, what would not fit the free memory."""
+        if wanted <= _ALWAYS_FREE:
+            return
         free = available_memory()
         if wanted > free // 2:
             raise self.error(

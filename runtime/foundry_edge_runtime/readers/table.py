@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from foundry_edge_runtime.errors import ScanError
 from foundry_edge_runtime.readers.counts import shorten
 from foundry_edge_runtime.readers.source import Source
 
@@ -18,6 +17,7 @@ Table = npt.NDArray[np.float64]
 MAX_LINE_BYTES = 1 << 20
 _MSVC_NAN = re.compile(rb"[+-]?1\.#(QNAN|SNAN|IND|INF)[0-9]*", re.IGNORECASE)
 """How older Windows programs print numbers that are none."""
+_ROW = re.compile(r"at row ([0-9]+)")
 _NUMBER = re.compile(
     rb"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf(inity)?|nan)\Z", re.IGNORECASE
 )
@@ -58,13 +58,15 @@ def parse_rows(
     if b"#" in body:
         body = _MSVC_NAN.sub(b"nan", body)
     _check_line_lengths(source, body, first_line)
+    hint = 0
     try:
         table = _parse(body, delimiter, rows)
-    except (ValueError, OverflowError):
-        table = None
-    if table is not None and table.shape[1] == columns:
-        return table, ""
-    line, good, problem = _first_bad_line(body, columns, delimiter, first_line)
+        if table.shape[1] == columns:
+            return table, ""
+    except (ValueError, OverflowError) as error:
+        found = _ROW.search(str(error))
+        hint = max(0, int(found[1]) - 2) if found else 0
+    line, good, problem = _first_bad_line(body, columns, delimiter, first_line, hint)
     if not salvage:
         raise source.error(f"line {line} (row {good + 1}{what}): {problem}", "fix the line")
     if good == 0:
@@ -102,19 +104,30 @@ def _parse(body: bytes, delimiter: str | None, rows: int | None) -> Table:
 
 
 def _first_bad_line(
-    body: bytes, columns: int, delimiter: str | None, first_line: int
+    body: bytes, columns: int, delimiter: str | None, first_line: int, hint: int
 ) -> tuple[int, int, str]:
-    """Line number of the first row that is not ``columns`` numbers, the good rows before it, and why."""
+    """Line number of the first row that is not ``columns`` numbers, the good rows before it, and why.
+
+    ``hint`` is a number of rows that are likely good; they are skipped if the first row is.
+    """
     separator = None if delimiter is None else delimiter.encode()
-    good = 0
-    for number, line in enumerate(io.BytesIO(body), first_line):
+    start, skipped = after_rows(body, hint) if _starts_well(body, columns, separator) else (0, 0)
+    good = hint if start > 0 else 0
+    text = io.BytesIO(body)
+    text.seek(max(0, start))
+    for number, line in enumerate(text, first_line + (skipped if start > 0 else 0)):
         if not line.strip():
             continue
         problem = _row_problem(line, columns, separator)
         if problem:
             return number, good, problem
         good += 1
-    raise ScanError("a row cannot be read as numbers")
+    return first_line, 0, "the rows cannot be read as numbers"
+
+
+def _starts_well(body: bytes, columns: int, separator: bytes | None) -> bool:
+    first = next(line for line in io.BytesIO(body) if line.strip())
+    return _row_problem(first, columns, separator) == ""
 
 
 def _row_problem(line: bytes, columns: int, separator: bytes | None) -> str:

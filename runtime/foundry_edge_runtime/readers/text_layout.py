@@ -13,6 +13,7 @@ from foundry_edge_runtime.readers.raw import Options
 from foundry_edge_runtime.readers.source import Source
 from foundry_edge_runtime.readers.table import MAX_LINE_BYTES, is_number
 
+_MAX_HEADER_BYTES = 1 << 20
 _COMMENTS = (b"#", b"//", b"%", b"!")
 _DELIMITERS = (",", ";", "\t")
 LATER_COMMENT = re.compile(rb"((?<!1\.)#|//)[^\n]*")
@@ -102,7 +103,7 @@ def _split_quoted(text: bytes) -> tuple[list[bytes], str | None, bool]:
 def _lines(source: Source, body: bytes) -> Iterator[tuple[int, int, bytes]]:
     """Number, offset and stripped text of the lines that are not blank."""
     start, line = 0, 1
-    while start < len(body):
+    while start < min(len(body), _MAX_HEADER_BYTES):
         end = body.find(b"\n", start, start + MAX_LINE_BYTES)
         if end < 0:
             end = len(body)

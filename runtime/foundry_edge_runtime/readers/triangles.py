@@ -18,8 +18,10 @@ def fan(polygons: npt.NDArray[np.int64]) -> IndexArray:
     corners = polygons.shape[1]
     if corners < 3:
         return NO_FACES
-    parts = [polygons[:, [0, k, k + 1]] for k in range(1, corners - 1)]
-    return np.concatenate(parts)
+    faces = np.empty((len(polygons), corners - 2, 3), np.int64)
+    faces[:, :, 0] = polygons[:, :1]
+    faces[:, :, 1], faces[:, :, 2] = polygons[:, 1:-1], polygons[:, 2:]
+    return faces.reshape(-1, 3)
 
 
 def fan_all(polygons: list[list[int]]) -> IndexArray:
