@@ -21,7 +21,7 @@ from foundry_edge_export.lock import locked
 from foundry_edge_export.progress import Progress, Silent
 from foundry_edge_export.report import ExportReport, sizes_of
 from foundry_edge_export.settings import ExportSettings
-from foundry_edge_runtime.errors import GateError, MissingExtraError
+from foundry_edge_runtime.errors import BundleError, GateError, MissingExtraError
 
 _LIBRARIES = ("foundry-edge", "torch", "onnx", "onnxscript", "onnxruntime")
 
@@ -130,16 +130,19 @@ class _Export:
         return self._report(asked, manifest.id, sizes_of(manifest), kept=True)
 
     def _old_drafts(self) -> list[Draft]:
-        """The rungs to keep: those of the same student."""
-        bundle = read_bundle(self.folder)
-        if bundle is None:
+        """The rungs to keep: those of the same student, if they are whole."""
+        try:
+            bundle = read_bundle(self.folder)
+            if bundle is None:
+                return []
+            if bundle.manifest.student_sha256 == self.workshop.student_sha256:
+                return read_drafts(bundle)
+        except BundleError as error:
+            self._note(f"the bundle there is damaged and will be replaced ({error.where}: {error.problem})")
             return []
-        if bundle.manifest.student_sha256 != self.workshop.student_sha256:
-            self._note(
-                f"{self.folder.name} holds another student's bundle ({bundle.manifest.id}); it is replaced"
-            )
-            return []
-        return read_drafts(bundle)
+        old = bundle.manifest.id
+        self._note(f"{self.folder.name} holds the bundle of another student ({old}), which will be replaced")
+        return []
 
     def _budget(self, count: int, old: list[Draft]) -> list[Draft]:
         """The rungs asked for with ``count`` SuperTokens, old ones where nothing has changed."""

@@ -52,11 +52,7 @@ def _assembled(drafts: list[Draft]) -> tuple[Manifest, dict[str, bytes]]:
 
 
 def test_killed_writers_leave_a_whole_bundle(exported: ExportReport, tmp_path: Path) -> None:
-    script, out = tmp_path / "writer.py", tmp_path / "bundle"
-    script.write_text(
-        "from foundry_edge.models.config import TeacherConfig\n"
-        + WRITER.replace("%r", f"TeacherConfig.model_validate_json({TINY.model_dump_json()!r})")
-    )
+    script, out = _writer(tmp_path), tmp_path / "bundle"
     seen = set()
     for attempt in range(12):
         writer = subprocess.Popen(
@@ -74,6 +70,31 @@ def test_killed_writers_leave_a_whole_bundle(exported: ExportReport, tmp_path: P
         bundle.verify()
         seen.add(len(bundle.manifest.rungs))
     assert seen <= {2, 7, 9}
+
+
+def test_without_a_lock_concurrent_writers_leave_a_whole_bundle(
+    exported: ExportReport, tmp_path: Path
+) -> None:
+    script, out = _writer(tmp_path), tmp_path / "bundle"
+    command = [sys.executable, str(script), str(exported.bundle), str(out)]
+    writers = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"ready\n"
+    time.sleep(2)
+    for writer in writers:
+        assert writer.poll() is None  # none has failed
+        writer.kill()
+        assert writer.communicate()[1] == b""
+    load_bundle(out).verify()
+
+
+def _writer(folder: Path) -> Path:
+    """A program that commits three bundles in turn until it is killed."""
+    script = folder / "writer.py"
+    tiny = f"TeacherConfig.model_validate_json({TINY.model_dump_json()!r})"
+    script.write_text("from foundry_edge.models.config import TeacherConfig\n" + WRITER.replace("%r", tiny))
+    return script
 
 
 def test_every_failing_step_leaves_the_old_bundle(

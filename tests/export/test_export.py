@@ -127,12 +127,23 @@ def test_another_student_replaces_the_bundle(
     monkeypatch.setattr("foundry_edge_export.commit.GRACE_SECONDS", -1.0)
     out = _copy(exported, tmp_path)
     report = export(other_models / "student", tokens=(2,), precision=("fp32",), out=out)
-    assert any("it is replaced" in note for note in report.notes)
+    assert any("another student" in note for note in report.notes)
     assert any("not measured" in note for note in report.notes)
     manifest = load_bundle(out).manifest
     assert [rung.name for rung in manifest.rungs] == ["s2-fp32"]
     assert manifest.rungs[0].fidelity is None
     assert len(list(out.iterdir())) == 3
+
+
+def test_a_damaged_bundle_is_replaced(exported: ExportReport, models: Path, tmp_path: Path) -> None:
+    out = _copy(exported, tmp_path)
+    victim = next(out.glob("weights-fp32-*"))
+    victim.write_bytes(victim.read_bytes()[:-1])
+    report = _export(models, out, (1,), ("fp32",))
+    assert any("damaged" in note and victim.name in note for note in report.notes)
+    bundle = load_bundle(out)
+    bundle.verify()
+    assert [rung.name for rung in bundle.manifest.rungs] == ["s1-fp32"]
 
 
 class _Record:
