@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import onnx
@@ -17,6 +17,7 @@ from foundry_edge_calibration.engine import Array, run_all
 from foundry_edge_calibration.placement import Site, choose_sites, policies_to_try
 from foundry_edge_calibration.qdq import insert_qdq
 from foundry_edge_calibration.ranges import Observation, observe
+from foundry_edge_calibration.sensitivity import BlockLoss, sensitivity
 from foundry_edge_export.compact import store_in_half
 from foundry_edge_export.draft import Draft
 from foundry_edge_export.evaluation import Evaluation
@@ -41,6 +42,7 @@ class Workshop:
         evaluation: held-out clouds.
         versions: of the libraries that write and run the graphs.
         progress: told of every step.
+        losses: rung name -> what each block alone loses in INT8, filled when asked for.
     """
 
     student: Student
@@ -49,6 +51,7 @@ class Workshop:
     evaluation: Evaluation
     versions: dict[str, str]
     progress: Progress
+    losses: dict[str, list[BlockLoss]] = field(default_factory=dict)
 
     @cached_property
     def calibration(self) -> Clouds:
@@ -124,6 +127,8 @@ class Workshop:
         }
         observation = self._observe(count, model, [site for sites in choices.values() for site in sites])
         ranges = observation.ranges(settings.calibration_method)
+        if settings.sensitivity:
+            self._measure_blocks(count, model, next(iter(choices.values())), ranges, reference["tokens"])
         for policy, sites in choices.items():
             self.progress.step(f"s{count}: measuring INT8 ({policy})")
             quantised = store_in_half(insert_qdq(model, sites, ranges))
@@ -131,6 +136,15 @@ class Workshop:
             if draft.passed:
                 break
         return draft
+
+    def _measure_blocks(
+        self, count: int, model: onnx.ModelProto, sites: list[Site], ranges: dict[str, float], tokens: Array
+    ) -> None:
+        self.progress.step(f"s{count}: measuring each block alone")
+        clouds = self.evaluation
+        self.losses[f"s{count}-int8"] = sensitivity(
+            model, sites, ranges, clouds.groups, clouds.centers, tokens
+        )
 
     def _observe(self, count: int, model: onnx.ModelProto, sites: list[Site]) -> Observation:
         clouds = self.calibration

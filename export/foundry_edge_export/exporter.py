@@ -40,6 +40,7 @@ def export(
     keep_float: Sequence[str] = (),
     evaluation_data: str | Path | None = None,
     teacher: str | Path | None = None,
+    sensitivity: bool = False,
     force: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
@@ -65,6 +66,7 @@ def export(
         evaluation_data: an .npz data set whose test side measures fidelity and accuracy; None takes the
             embedded sample set's.
         teacher: for fidelity; None takes the embedded teacher if the student was distilled from it.
+        sensitivity: measure what each block alone loses in INT8, for every INT8 rung that is built.
         force: keep rungs that fail a gate, marked in the manifest.
         seed: of the draw of calibration clouds.
         progress: told of every step.
@@ -85,6 +87,7 @@ def export(
         keep_float=tuple(keep_float),
         evaluation_data=evaluation_data,
         teacher=teacher,
+        sensitivity=sensitivity,
         force=force,
         seed=seed,
     )
@@ -155,7 +158,8 @@ class _Export:
     def _report(self, drafts: list[Draft], identity: str, sizes: dict[str, int], kept: bool) -> ExportReport:
         seconds = time.monotonic() - self.started
         notes = (*self.notes, *self.workshop.notes())
-        return ExportReport(self.folder, identity, tuple(drafts), sizes, notes, seconds, kept)
+        losses = self.workshop.losses
+        return ExportReport(self.folder, identity, tuple(drafts), sizes, notes, seconds, kept, losses)
 
     def _note(self, *lines: str) -> None:
         for line in lines:

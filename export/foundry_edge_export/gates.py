@@ -13,8 +13,8 @@ ACCURACY_DROP = 0.5
 _HELP = {
     "parity": "this is a defect of the export or of ONNX Runtime: please report it",
     "cosine": "--precision fp32 or int8 instead",
-    "cosine_mean": "another --calibration-method, more --samples, or --keep-float with a block",
-    "cosine_worst": "more --samples, other --calibration-data, or --keep-float with a block",
+    "cosine_mean": "--quantize auto, another --calibration-method, or --keep-float with a block",
+    "cosine_worst": "--quantize auto, more --samples, other --calibration-data, or --keep-float with a block",
     "accuracy_drop": "another --calibration-method, more --samples, or --keep-float with a block",
 }
 

@@ -14,6 +14,7 @@ from foundry_edge.data.shapes import TEST
 from foundry_edge.models.student import Student
 from foundry_edge_calibration.clouds import group_clouds
 from foundry_edge_calibration.engine import Array, open_session, run_batches
+from foundry_edge_calibration.similarity import token_cosines
 from foundry_edge_export.form import OUTPUTS
 from foundry_edge_export.inference import InferenceStudent
 from foundry_edge_runtime.bundle.manifest import Parity
@@ -72,15 +73,6 @@ def torch_parity(student: Student, model: onnx.ModelProto, count: int, clouds: P
 def relative_parity(found: Array, reference: Array) -> Parity:
     """Tokens (M, c, d) of a lower precision against those of the FP32 graph."""
     return _parity("fp32", float(np.abs(found - reference).max()), token_cosines(found, reference))
-
-
-def token_cosines(
-    found: npt.NDArray[np.floating], reference: npt.NDArray[np.floating]
-) -> npt.NDArray[np.float64]:
-    """Mean token cosine (M,) per cloud of tokens (M, c, d)."""
-    a, b = found.astype(np.float64), reference.astype(np.float64)
-    norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
-    return np.asarray(((a * b).sum(axis=-1) / np.maximum(norms, 1e-30)).mean(axis=-1))
 
 
 def _parity(reference: str, max_abs: float, cosines: npt.NDArray[np.float64]) -> Parity:

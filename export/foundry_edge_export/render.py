@@ -22,6 +22,23 @@ def render(report: ExportReport) -> Table:
     return table
 
 
+def render_sensitivity(report: ExportReport) -> Table | None:
+    """One row per block, what it loses alone in INT8; None when it was not measured."""
+    if not report.sensitivity:
+        return None
+    table = Table(box=SIMPLE_HEAD, caption="token cosine to fp32, mean / worst cloud, one block in INT8")
+    table.add_column("block")
+    for name in report.sensitivity:
+        table.add_column(name, justify="right")
+    cells = {
+        name: {loss.block: f"{loss.cosine_mean:.5f} / {loss.cosine_worst:.4f}" for loss in rows}
+        for name, rows in report.sensitivity.items()
+    }
+    for block in next(iter(cells.values())):
+        table.add_row(block, *(column[block] for column in cells.values()))
+    return table
+
+
 def _row(draft: Draft, sizes: dict[str, int]) -> tuple[str, ...]:
     return (
         draft.name,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from foundry_edge_calibration.sensitivity import BlockLoss
 from foundry_edge_export.draft import Draft
 from foundry_edge_runtime.bundle.manifest import Manifest
 
@@ -22,6 +23,7 @@ class ExportReport:
         notes: one line each, for people.
         seconds: wall time.
         kept: whether the rungs are in the bundle.
+        sensitivity: rung name -> loss of each block alone in INT8, worst first; empty unless asked for.
     """
 
     bundle: Path
@@ -31,6 +33,7 @@ class ExportReport:
     notes: tuple[str, ...]
     seconds: float
     kept: bool
+    sensitivity: dict[str, list[BlockLoss]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -39,6 +42,7 @@ class ExportReport:
             "bundle": {"path": str(self.bundle), "id": self.bundle_id},
             "kept": self.kept,
             "rungs": [self._rung(draft) for draft in self.rungs],
+            "sensitivity": {name: [asdict(loss) for loss in rows] for name, rows in self.sensitivity.items()},
             "notes": list(self.notes),
             "seconds": round(self.seconds, 1),
         }

@@ -29,6 +29,7 @@ class ExportSettings:
     keep_float: tuple[str, ...]
     evaluation_data: str | Path | None
     teacher: str | Path | None
+    sensitivity: bool
     force: bool
     seed: int
 

@@ -55,6 +55,9 @@ def export(
     teacher: Annotated[
         str | None, typer.Option(help="The student's teacher: a folder, or embedded:teacher.")
     ] = None,
+    sensitivity: Annotated[
+        bool, typer.Option("--sensitivity", help="Also measure what each block alone loses in INT8.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Keep rungs that fail a gate, marked.")] = False,
     seed: train.Seed = 0,
     json: Json = False,
@@ -76,6 +79,7 @@ def export(
             keep_float=_names(keep_float),
             evaluation_data=evaluation_data,
             teacher=teacher,
+            sensitivity=sensitivity,
             force=force,
             seed=seed,
             progress=progress,
@@ -114,13 +118,16 @@ def _progress(json: bool) -> Iterator[_Spinner]:
 
 
 def _show(report: ExportReport, json: bool) -> None:
-    from foundry_edge_export.render import render
+    from foundry_edge_export.render import render, render_sensitivity
 
     if json:
         output.print_json(report.as_dict())
         return
     console = output.stdout()
     console.print(render(report))
+    blocks = render_sensitivity(report)
+    if blocks is not None:
+        console.print(blocks)
     if report.kept:
         console.print(
             f"Bundle {report.bundle_id} in {report.bundle} ({report.seconds:.0f} s).", highlight=False

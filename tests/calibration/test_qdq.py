@@ -11,6 +11,7 @@ from foundry_edge_calibration.engine import open_session
 from foundry_edge_calibration.placement import POLICIES, choose_sites, policies_to_try
 from foundry_edge_calibration.qdq import insert_qdq, quantize_weight
 from foundry_edge_calibration.ranges import observe
+from foundry_edge_calibration.sensitivity import sensitivity
 from foundry_edge_runtime.errors import DataError, InputError
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
@@ -129,6 +130,17 @@ def test_activations_that_are_not_finite_are_refused() -> None:
     centers[3] = 3e38
     with pytest.raises(DataError, match="r: an activation is not finite"):
         observe(_model(), ["r"], groups, centers)
+
+
+def test_sensitivity_ranks_the_blocks_by_what_they_lose() -> None:
+    model, (groups, centers) = _model(), _clouds()
+    sites = choose_sites(model, "all-linear")
+    ranges = {"r": 0.05, "centers": float(np.abs(centers).max())}  # the blocks' input is clipped badly
+    (reference,) = open_session(model).run(["tokens"], {"groups": groups, "centers": centers})
+    worst, best = sensitivity(model, sites, ranges, groups, centers, reference)
+    assert (worst.block, best.block) == ("blocks.0", "tokenizer.enter")
+    assert worst.cosine_mean < 0.99 < best.cosine_mean < 1
+    assert worst.cosine_worst <= worst.cosine_mean
 
 
 def test_policies_nest_and_keep_takes_names() -> None:

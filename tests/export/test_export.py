@@ -146,6 +146,21 @@ def test_a_damaged_bundle_is_replaced(exported: ExportReport, models: Path, tmp_
     assert [rung.name for rung in bundle.manifest.rungs] == ["s1-fp32"]
 
 
+def test_sensitivity_names_blocks_that_keep_float_takes(models: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    options = {"tokens": (2,), "samples": 64, "quantize": "after-assignment", "out": out}
+    report = export(models / "student", sensitivity=True, **options)  # type: ignore[arg-type]
+    losses = report.sensitivity["s2-int8"]
+    assert {"blocks.0", "blocks.1", "cau_enter", "cau_mlp", "dso.value"} == {loss.block for loss in losses}
+    assert losses == sorted(losses, key=lambda loss: loss.cosine_mean)
+    assert report.as_dict()["sensitivity"]["s2-int8"][0]["block"] == losses[0].block
+    kept = export(models / "student", keep_float=(losses[0].block,), **options)  # type: ignore[arg-type]
+    (before,), (after,) = report.rungs, kept.rungs
+    assert after.parity.cosine_mean > before.parity.cosine_mean
+    assert after.calibration is not None
+    assert after.calibration.kept == (losses[0].block,)
+
+
 class _Record:
     """Progress that remembers."""
 
