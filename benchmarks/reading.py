@@ -85,15 +85,18 @@ def _numpy(path: Path) -> Array:
 
 
 def worker(reader: str, path: Path, repeats: int) -> dict[str, Any]:
-    """Read a file ``repeats`` times; the best time, the extra memory of the first, and what was read."""
+    """Read a file ``repeats`` times; the best time, the extra memory of the first, and what was read.
+
+    Time is processor time over all threads: it does not depend on what else the machine does.
+    """
     _import_all(reader)
     before = _peak_kib()
     seconds: list[float] = []
     extra = 0.0
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         points = load(reader, path)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
         extra = extra or (_peak_kib() - before) / 1024
     finite = points[np.isfinite(points).all(axis=1)]
     box = [finite.min(axis=0).tolist(), finite.max(axis=0).tolist()] if len(finite) else None
@@ -192,7 +195,7 @@ def _lzf(data: bytes) -> bytes:
 
 def print_speed(count: int) -> None:
     """Time and extra memory of every reader on every file."""
-    print(f"{count} points of x, y, z, intensity; best of {_REPEATS}, extra memory of the first read\n")
+    print(f"{count} points of x, y, z, intensity; best processor time of {_REPEATS} reads, extra memory\n")
     print("| file | " + " | ".join(READERS) + " |\n" + "|---" * (1 + len(READERS)) + "|")
     with tempfile.TemporaryDirectory() as folder:
         for path in write_files(Path(folder), count):

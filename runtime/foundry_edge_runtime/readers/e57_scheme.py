@@ -58,8 +58,9 @@ def parse_scans(source: Source, xml: bytes) -> list[E57Scan]:
     if b"<!DOCTYPE" in xml or b"<!ENTITY" in xml:
         raise source.error("the XML section of the E57 file declares a DOCTYPE, which no E57 writer does")
     try:
-        root = ElementTree.fromstring(xml.rstrip(b"\x00 \r\n"))  # noqa: S314 - no DOCTYPE, so no entities
-    except (ElementTree.ParseError, ValueError) as error:
+        text = xml.rstrip(b"\x00 \r\n").decode("utf-8")  # the standard allows no other encoding
+        root = ElementTree.fromstring(text)  # noqa: S314 - no DOCTYPE, so no entities
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise source.error(f"the XML section of the E57 file is malformed: {error}") from None
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
