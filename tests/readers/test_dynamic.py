@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from foundry_edge_runtime.errors import ScanError
+from foundry_edge_runtime.errors import InputError, ScanError
 from foundry_edge_runtime.readers import find_scans, read_points
 from foundry_edge_runtime.readers.raw import Options
 from foundry_edge_runtime.readers.reading import scans_in
@@ -101,6 +101,25 @@ def test_each_real_file_once_and_sorted(tmp_path: Path, sample: Sample) -> None:
     (tmp_path / ".hidden.pcd").write_text("x")
     found = [str(path.relative_to(tmp_path)) for path in find_scans(tmp_path)]
     assert found == ["a.pcd", "sub/a.ply", "table.txt"]
+
+
+def test_a_subfolder_that_cannot_be_listed_is_told(
+    tmp_path: Path, sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample("binary.pcd")
+    (tmp_path / "locked").mkdir()
+    scandir = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match=r"locked: cannot list the folder: Permission denied"):
+        find_scans(tmp_path)
+    with pytest.raises(InputError, match="No such file"):
+        find_scans(tmp_path / "absent")
 
 
 def test_folder_with_good_and_bad_files(tmp_path: Path, sample: Sample) -> None:

@@ -28,20 +28,19 @@ def find_scans(folder: str | os.PathLike[str]) -> list[Path]:
         Paths below ``folder``, sorted.
 
     Raises:
-        InputError: ``folder`` is not a folder, or cannot be listed.
+        InputError: ``folder`` or a folder in it cannot be listed.
     """
     root = Path(folder)
-    try:
-        os.scandir(root).close()
-    except OSError as error:
-        raise InputError(
-            f"cannot list the folder: {error.strerror}", where=root, remedy="check the path"
-        ) from None
     found: list[Path] = []
-    for parent, folders, files in os.walk(root, followlinks=False):
+    for parent, folders, files in os.walk(root, followlinks=False, onerror=_cannot_list):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(parent, name) for name in files if not name.startswith(".")]
     return _each_once(sorted(path for path in found if _looks_like_scan(path)))
+
+
+def _cannot_list(error: OSError) -> None:
+    problem = f"cannot list the folder: {error.strerror}"
+    raise InputError(problem, where=error.filename, remedy="check the path and its permissions") from None
 
 
 def _looks_like_scan(path: Path) -> bool:
