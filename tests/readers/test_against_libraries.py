@@ -8,6 +8,7 @@ import struct
 from typing import Any
 
 import laspy
+import lazrs
 import numpy as np
 import pytest
 import trimesh
@@ -69,6 +70,37 @@ def test_laz_of_several_chunks_agrees_with_laspy() -> None:
     data = las_file(3, "1.2", compress=True, count=120_000)
     expected = laspy.read(io.BytesIO(data))
     assert positions(read(data, "a.laz")) == pytest.approx(np.asarray(expected.xyz), abs=1e-5)
+
+
+def variable_chunks(sizes: tuple[int, ...]) -> tuple[bytes, Any]:
+    """A LAZ 1.4 file of chunks of different sizes, as COPC has them, and its positions."""
+    plain = las_file(6, "1.4", compress=False, count=sum(sizes))
+    header_size, to_points = struct.unpack_from("<HI", plain, 94)
+    length = struct.unpack_from("<H", plain, 105)[0]
+    vlr = lazrs.LazVlr.new_for_compression(6, 2, True)
+    record = bytes(vlr.record_data())
+    entry = struct.pack("<H16sHH32s", 0, b"laszip encoded", 22204, len(record), b"") + record
+    head = bytearray(plain[:to_points])
+    struct.pack_into("<II", head, 96, to_points + len(entry), struct.unpack_from("<I", plain, 100)[0] + 1)
+    head[104] |= 0x80
+    body = io.BytesIO()
+    compressor = lazrs.LasZipCompressor(body, vlr)
+    start = to_points
+    for size in sizes:
+        compressor.compress_many(np.frombuffer(plain, np.uint8, size * length, start))
+        compressor.finish_current_chunk()
+        start += size * length
+    compressor.done()
+    packed = bytearray(body.getvalue())
+    table = struct.unpack_from("<q", packed)[0]
+    struct.pack_into("<q", packed, 0, table + to_points + len(entry))
+    assert header_size == 375
+    return bytes(head) + entry + bytes(packed), np.asarray(laspy.read(io.BytesIO(plain)).xyz)
+
+
+def test_laz_of_chunks_of_different_sizes() -> None:
+    data, expected = variable_chunks((7, 500, 1, 93))
+    assert positions(read(data, "a.copc.laz")) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["ply", "off", "obj", "stl", "stl_ascii", "glb"])

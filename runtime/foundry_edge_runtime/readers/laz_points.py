@@ -102,7 +102,7 @@ def _chunks(source: Source, lazrs: ModuleType, header: LasHeader, record: bytes,
     file = SourceFile(source)
     file.seek(header.offset_to_points)
     found = _call(source, lazrs.read_chunk_table, file, _call(source, lazrs.LazVlr, record))
-    return [(int(points), int(size)) for points, size in found]
+    return [(int(points), int(size)) for points, size in found if size]  # writers may close an empty chunk
 
 
 def _check_chunks(source: Source, header: LasHeader, chunks: Chunks, have: int) -> None:
