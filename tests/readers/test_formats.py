@@ -369,6 +369,7 @@ def test_noise_named_bin_is_refused() -> None:
         (b"x y z # trailing\n1 2 3 # note\n4 5 6\n", "x y z"),
         (b"1, 2, 3\r\n4, 5, 6\r\n", "x y z"),
         (b"1 2 3\r4 5 6\r", "x y z"),
+        (b"X;Y;Z\n1,0;2,0;3\n4,0;5,0;6,0\n", "X Y Z"),
     ],
 )
 def test_text_tables(text: bytes, names: str) -> None:
@@ -384,7 +385,8 @@ def test_text_tables(text: bytes, names: str) -> None:
         (b"1 2 3\n4 5 x\n", "line 2.*column 3.*'x'"),
         (b"x,y,z\n1,2,3\n4,5,abc\n", "line 3.*column 3.*'abc'"),
         (b"a,b,c\n1,2,3\n", "line 1.*no field named x"),
-        (b"1,5;2,5;3,5\n", "line 1.*at least 3 columns"),
+        (b"1,5 2,5 3,5\n", "line 1.*at least 3 columns"),
+        (b"1,5;2,5;3,5\n1,5;2.5;3,5,1\n", "line 2.*column 3.*'3.5.1'"),
         (b"3\n1 2 3\n", "claims 3 points, 1 rows"),
         (b"x,y,z,name\n1,2,3,a\n4,5,6\n", "line 3.*4 columns, found 3"),
     ],

@@ -24,6 +24,8 @@ def read(source: Source, options: Options) -> RawCloud:
     rows = body[layout.start :]
     if b"#" in rows or b"/" in rows:
         rows = LATER_COMMENT.sub(b"", rows)
+    if layout.decimal_comma:
+        rows = rows.replace(b",", b".")
     parse = _numbers if all(is_number(word) for word in layout.words) else parse_mixed
     columns = parse(source, rows, layout, options)
     _check_count(source, layout, len(columns[axes[0]]), options)

@@ -15,7 +15,7 @@ from foundry_edge_runtime.readers.table import MAX_LINE_BYTES, is_number
 
 _MAX_HEADER_BYTES = 1 << 20
 _COMMENTS = (b"#", b"//", b"%", b"!")
-_DELIMITERS = (",", ";", "\t")
+_DELIMITERS = (";", ",", "\t")
 LATER_COMMENT = re.compile(rb"((?<!1\.)#|//)[^\n]*")
 _QUOTED = re.compile(rb'"[^"]*"')
 _DECORATION = re.compile(r"\s*[(\[].*[)\]]\Z|[\"']")
@@ -36,6 +36,7 @@ class Layout:
         names: of all columns.
         header_line: line of the column names, 0 when there is none.
         count: rows that the file claims (PTS), None when it does not.
+        decimal_comma: whether numbers are written as 1,5 (between semicolons).
     """
 
     start: int
@@ -46,6 +47,7 @@ class Layout:
     names: list[str]
     header_line: int
     count: int | None
+    decimal_comma: bool = False
 
 
 def sniff(source: Source, body: bytes, options: Options) -> Layout:
@@ -64,10 +66,13 @@ def sniff(source: Source, body: bytes, options: Options) -> Layout:
         words, delimiter, trailing = split(LATER_COMMENT.sub(b"", text))
         if trailing and len(header) == len(words) + 1:  # an empty last cell, not the end of the row
             words, trailing = [*words, b""], False
+        decimal_comma = delimiter == ";" and b"," in text and all(map(_is_with_comma, words))
+        if decimal_comma:
+            words = [word.replace(b",", b".") for word in words]
         numbers = sum(is_number(word) for word in words)
         if numbers >= len(AXES):
             names, line_of_names = _named(source, words, header, header_line, options, count)
-            return Layout(start, line, words, delimiter, trailing, names, line_of_names, count)
+            return Layout(start, line, words, delimiter, trailing, names, line_of_names, count, decimal_comma)
         if len(words) == 1 and count is None and words[0].isdigit() and len(words[0]) < 16:
             count = int(words[0])
         elif numbers == 0 and not header_line:
@@ -115,6 +120,10 @@ def _lines(source: Source, body: bytes) -> Iterator[tuple[int, int, bytes]]:
         if text := body[start:end].strip(b" \x00\x1a"):
             yield line, start, text
         start, line = end + 1, line + 1
+
+
+def _is_with_comma(word: bytes) -> bool:
+    return word.count(b",") <= 1 and b"." not in word and is_number(word.replace(b",", b"."))
 
 
 def _names_axes(words: list[bytes]) -> bool:
