@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,15 +29,22 @@ def inspect(
     salvage: options.Salvage = False,
     columns: options.Columns = None,
     topic: Annotated[str | None, typer.Option("--topic", help="Topic of a bag.")] = None,
+    vertices: Annotated[
+        bool,
+        typer.Option(
+            "--vertices/--surface", help="Of a mesh: its vertices, or points sampled on its surface."
+        ),
+    ] = True,
     json: options.Json = False,
 ) -> None:
     """Read and validate scans: points, fields, bounds, and what was dropped and why."""
     from foundry_edge_runtime.inspection import inspect as inspect_one
+    from foundry_edge_runtime.inspection import inspect_all
 
     if len(scans) > 1 or (scans[0] != "-" and Path(scans[0]).is_dir()):
-        _many(scans, salvage, columns, topic, json)
+        _many(inspect_all(scans, salvage=salvage, columns=columns, topic=topic, vertices=vertices), json)
         return
-    result = inspect_one(scans[0], salvage=salvage, columns=columns, topic=topic)
+    result = inspect_one(scans[0], salvage=salvage, columns=columns, topic=topic, vertices=vertices)
     if json:
         from foundry_edge.cli.output import print_json
 
@@ -47,13 +55,13 @@ def inspect(
         stdout().print(_table(result))
 
 
-def _many(scans: list[str], salvage: bool, columns: str | None, topic: str | None, json: bool) -> None:
+def _many(results: Iterator[Inspection | Failure], json: bool) -> None:
     from foundry_edge.cli.output import print_json
     from foundry_edge_runtime.errors import printable
-    from foundry_edge_runtime.inspection import Failure, inspect_all
+    from foundry_edge_runtime.inspection import Failure
 
     good = bad = 0
-    for result in inspect_all(scans, salvage=salvage, columns=columns, topic=topic):
+    for result in results:
         failed = isinstance(result, Failure)
         good, bad = good + (not failed), bad + failed
         if json:

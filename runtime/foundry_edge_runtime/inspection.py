@@ -73,16 +73,18 @@ def inspect(
     salvage: bool = False,
     columns: str | Sequence[str] | None = None,
     topic: str | None = None,
+    vertices: bool = True,
 ) -> Inspection:
     """Read one scan and report what it holds.
 
-    A mesh is reported by its vertices; all scans of a bag are read, one at a time, and summed up.
+    All scans of a bag are read, one at a time, and summed up.
 
     Args:
         scan: path, or "-" for standard input.
         salvage: keep the whole points of a truncated file, with a warning.
         columns: names of the columns of a headerless table, as "x,y,z,intensity".
         topic: topic of a bag.
+        vertices: of a mesh, report its vertices; else the points that `run` would sample on its surface.
 
     Raises:
         ScanError: the scan cannot be trusted or read.
@@ -90,7 +92,7 @@ def inspect(
     """
     parts = [
         _summary(cloud)
-        for cloud in read_scans(scan, salvage=salvage, columns=columns, topic=topic, vertices=True)
+        for cloud in read_scans(scan, salvage=salvage, columns=columns, topic=topic, vertices=vertices)
     ]
     return parts[0] if len(parts) == 1 else _total(parts)
 
@@ -101,6 +103,7 @@ def inspect_all(
     salvage: bool = False,
     columns: str | Sequence[str] | None = None,
     topic: str | None = None,
+    vertices: bool = True,
 ) -> Iterator[Inspection | Failure]:
     """Inspect files and folders (recursively, sorted), one result or failure each, as they are read.
 
@@ -109,7 +112,7 @@ def inspect_all(
     """
     for path in expand(scans):
         try:
-            yield inspect(path, salvage=salvage, columns=columns, topic=topic)
+            yield inspect(path, salvage=salvage, columns=columns, topic=topic, vertices=vertices)
         except FoundryEdgeError as error:
             yield Failure(os.fspath(path), error)
 

@@ -51,6 +51,13 @@ def test_a_bag_is_summed_up(sample: Sample) -> None:
     assert "scans" in run(sample("bag.mcap"))[1]
 
 
+def test_a_mesh_by_its_vertices_or_its_surface(sample: Sample) -> None:
+    path = sample("cube.off")
+    assert inspect(path).valid == 8
+    assert json.loads(run(path, "--json", "--vertices")[1])["points"]["read"] == 8
+    assert json.loads(run(path, "--json", "--surface")[1])["points"]["read"] == 8192
+
+
 def test_several_inputs_one_line_each_and_exit_code(sample: Sample, tmp_path: Path) -> None:
     good, other = sample("binary.pcd"), sample("ascii.ply")
     assert run(good, other)[0] == 0
