@@ -28,13 +28,8 @@ def inspect(
     ],
     salvage: options.Salvage = False,
     columns: options.Columns = None,
-    topic: Annotated[str | None, typer.Option("--topic", help="Topic of a bag.")] = None,
-    vertices: Annotated[
-        bool,
-        typer.Option(
-            "--vertices/--surface", help="Of a mesh: its vertices, or points sampled on its surface."
-        ),
-    ] = True,
+    topic: options.Topic = None,
+    vertices: options.Vertices = True,
     json: options.Json = False,
 ) -> None:
     """Read and validate scans: points, fields, bounds, and what was dropped and why."""

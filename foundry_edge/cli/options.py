@@ -43,3 +43,10 @@ Salvage = Annotated[
 Columns = Annotated[
     str | None, typer.Option("--columns", help="Columns of a headerless table, e.g. x,y,z,intensity.")
 ]
+Topic = Annotated[
+    str | None, typer.Option("--topic", help="Topic of a bag; needed when it has several with point clouds.")
+]
+Vertices = Annotated[
+    bool,
+    typer.Option("--vertices/--surface", help="Of a mesh: its vertices, or points sampled on its surface."),
+]

@@ -42,6 +42,9 @@ def run(
     ] = None,
     salvage: options.Salvage = False,
     columns: options.Columns = None,
+    topic: options.Topic = None,
+    vertices: options.Vertices = False,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of sampling a mesh's surface.", min=0)] = 0,
     json: options.Json = False,
 ) -> None:
     """Name scans and compute their features, within a budget."""
@@ -64,6 +67,9 @@ def run(
         save=save,
         salvage=salvage,
         columns=columns,
+        topic=topic,
+        vertices=vertices,
+        seed=seed,
         notify=notice,
     )
     failed = 0

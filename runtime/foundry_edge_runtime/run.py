@@ -6,8 +6,9 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -15,6 +16,7 @@ from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import load_bundle
 from foundry_edge_runtime.errors import BackendError, FoundryEdgeError
 from foundry_edge_runtime.inspection import Failure, expand
+from foundry_edge_runtime.pointcloud import PointCloud
 from foundry_edge_runtime.readers import read_points
 from foundry_edge_runtime.result import Result
 from foundry_edge_runtime.save import feature_file, save_features
@@ -22,6 +24,7 @@ from foundry_edge_runtime.selection import Notify, silent
 from foundry_edge_runtime.session import Session
 
 STDIN = "-"
+Read = Callable[[str], PointCloud]
 _PEEK = 4096
 
 
@@ -70,6 +73,9 @@ def run(
     save: str | os.PathLike[str] | None = None,
     salvage: bool = False,
     columns: str | Sequence[str] | None = None,
+    topic: str | None = None,
+    vertices: bool = False,
+    seed: int = 0,
     notify: Notify = silent,
 ) -> Iterator[Result | Failure]:
     """Run one scan, the scans of a folder, or those named on standard input ("-").
@@ -80,7 +86,7 @@ def run(
         max_latency_ms, min_accuracy, max_memory_mb, tokens, precision, backend: see `Budget`.
         strict: a budget that cannot be met, and an engine that fails, are errors.
         save: folder for the features of each scan (npz).
-        salvage, columns: see `read_points`.
+        salvage, columns, topic, vertices, seed: see `read_points`.
         notify: told in one line what is measured and what fails.
 
     Returns:
@@ -97,16 +103,15 @@ def run(
     _refuse_missing(scans)
     session = Session(load_bundle(bundle), budget, strict=strict, notify=notify)
     folder = None if save is None else Path(save)
-    return _results(session, scans, folder, salvage, columns)
+    read = partial(read_points, salvage=salvage, columns=columns, topic=topic, vertices=vertices, seed=seed)
+    return _results(session, scans, folder, read)
 
 
-def _results(
-    session: Session, scans: Scans, folder: Path | None, salvage: bool, columns: str | Sequence[str] | None
-) -> Iterator[Result | Failure]:
+def _results(session: Session, scans: Scans, folder: Path | None, read: Read) -> Iterator[Result | Failure]:
     with session:
         for name in scans.names:
             try:
-                result = _one(session, name, salvage, columns)
+                result = _one(session, name, read)
             except BackendError:
                 raise  # no engine is left: that is not this scan's failure
             except FoundryEdgeError as error:
@@ -119,9 +124,9 @@ def _results(
             yield result
 
 
-def _one(session: Session, name: str, salvage: bool, columns: str | Sequence[str] | None) -> Result:
+def _one(session: Session, name: str, read: Read) -> Result:
     started = time.perf_counter()
-    cloud = read_points(name, salvage=salvage, columns=columns)
+    cloud = read(name)
     return session.run(cloud, read_ms=(time.perf_counter() - started) * 1e3)
 
 
