@@ -83,10 +83,9 @@ def _create(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Non
 
 def _update(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
     _write(folder, manifest, files)
-    now = time.time()
     named = {MANIFEST, *files}
     for path in folder.iterdir():
-        if path.name not in named and _OURS.match(path.name) and now - path.stat().st_mtime > GRACE_SECONDS:
+        if path.name not in named and _OURS.match(path.name) and _is_stale(path):
             path.unlink(missing_ok=True)
     _sweep_folders(folder)
 
@@ -113,8 +112,16 @@ def _write_file(path: Path, content: bytes) -> None:
 def _sweep_folders(folder: Path) -> None:
     """Remove folders that killed exporters left beside the bundle."""
     for path in folder.parent.glob(f".{folder.name}.*.partial"):
-        if path.is_dir() and time.time() - path.stat().st_mtime > GRACE_SECONDS:
+        if path.is_dir() and _is_stale(path):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_stale(path: Path) -> bool:
+    """Whether nobody has touched it for a while; False when another exporter has just removed it."""
+    try:
+        return time.time() - path.stat().st_mtime > GRACE_SECONDS
+    except FileNotFoundError:
+        return False
 
 
 def _sync(folder: Path) -> None:
