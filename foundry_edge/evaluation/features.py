@@ -17,15 +17,6 @@ Encode = Callable[[Tensor, Tensor], Tensor]
 
 
 @torch.no_grad()
-def token_features(encode: Encode, data: GroupedShapes, batch: int = 64) -> Tensor:
-    """Features (M, c, d) float32 of variant 0 of every shape."""
-    parts = []
-    for index in torch.arange(len(data)).split(batch):
-        parts.append(encode(*data.batch(index, torch.zeros_like(index))).float())
-    return torch.cat(parts)
-
-
-@torch.no_grad()
 def global_features(encode: Encode, data: GroupedShapes, batch: int = 64) -> npt.NDArray[np.float32]:
     """Global features (M, 2d) float32 of variant 0 of every shape."""
     parts = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, smooth_l1_loss
@@ -23,10 +23,6 @@ class Fidelity:
     cosine_worst: float
     smooth_l1: float
     samples: int
-
-    def as_dict(self) -> dict[str, float]:
-        """Plain numbers for JSON."""
-        return asdict(self)
 
 
 def fidelity(features: Tensor, reference: Tensor) -> Fidelity:
