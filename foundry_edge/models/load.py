@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict
+
 from foundry_edge.models.config import StudentConfig, TeacherConfig
-from foundry_edge.models.store import load_config, load_weights
+from foundry_edge.models.model import Loaded, Model
+from foundry_edge.models.store import CONFIG, load_config, load_weights
 from foundry_edge.models.student import Student
 from foundry_edge.models.teacher import Teacher
 from foundry_edge_runtime.errors import CheckpointError
@@ -55,3 +58,56 @@ def load_student(name: str | Path = "embedded:student") -> Student:
     student = Student(load_config(folder, StudentConfig))
     load_weights(folder, student)
     return student.requires_grad_(False)
+
+
+class _Kind(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    kind: str
+
+
+def load_model(name: str | Path) -> Model:
+    """Load whatever the folder ``name`` holds; frozen, in eval mode, float32.
+
+    config.json's field ``kind`` decides what it is.
+
+    Raises:
+        CheckpointError: missing, damaged or of an unknown kind; the message names file and field.
+    """
+    folder = model_folder(name)
+    kind = load_config(folder, _Kind).kind
+    if kind == "teacher":
+        return _teacher_model(str(name), load_teacher(name))
+    if kind == "student":
+        return _student_model(str(name), load_student(name))
+    raise CheckpointError(
+        f"field kind: expected teacher or student, found {kind!r}",
+        where=folder / CONFIG,
+        remedy="give a folder made by `foundry-edge pretrain` or `foundry-edge distill`",
+    )
+
+
+def _teacher_model(name: str, teacher: Teacher) -> Model:
+    config = teacher.config
+    return Loaded(
+        name=name,
+        config=config,
+        module=teacher,
+        preprocessing=config.preprocessing,
+        budgets=(),
+        width=config.width,
+        encode=lambda groups, centers, _: teacher.encode_groups(groups, centers),
+    )
+
+
+def _student_model(name: str, student: Student) -> Model:
+    config = student.config
+    return Loaded(
+        name=name,
+        config=config,
+        module=student,
+        preprocessing=config.teacher.preprocessing,
+        budgets=config.tokens,
+        width=config.teacher.width,
+        encode=student.forward,
+    )

@@ -1,0 +1,50 @@
+"""Any model folder behind one protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from foundry_edge.models.load import load_model
+from foundry_edge.models.store import CONFIG, save_weights
+from foundry_edge.models.student import Student
+from foundry_edge.models.teacher import Teacher
+from foundry_edge_runtime.errors import CheckpointError, InputError
+
+Clouds = tuple[Tensor, Tensor]
+
+
+def test_a_teacher_has_no_budgets(teacher: Teacher, clouds: Clouds, tmp_path: Path) -> None:
+    save_weights(tmp_path, teacher.config, teacher)
+    model = load_model(tmp_path)
+    assert (model.name, model.budgets, model.width) == (str(tmp_path), (), 48)
+    assert model.preprocessing == teacher.config.preprocessing
+    assert torch.equal(model.encode_groups(*clouds), teacher.encode_groups(*clouds))
+    with pytest.raises(InputError, match="leave --tokens out"):
+        model.encode_groups(*clouds, tokens=4)
+
+
+def test_a_student_takes_its_largest_budget_unless_told(
+    student: Student, clouds: Clouds, tmp_path: Path
+) -> None:
+    save_weights(tmp_path, student.config, student)
+    model = load_model(tmp_path)
+    assert model.budgets == (1, 2, 4, 8)
+    assert torch.equal(model.encode_groups(*clouds), student(*clouds, 8))
+    assert torch.equal(model.encode_groups(*clouds, tokens=2), student(*clouds, 2))
+    with pytest.raises(InputError, match="1, 2, 4, 8"):
+        model.encode_groups(*clouds, tokens=3)
+
+
+def test_an_unknown_kind_is_named(tmp_path: Path) -> None:
+    (tmp_path / CONFIG).write_text('{"kind": "hamster"}')
+    with pytest.raises(CheckpointError, match="hamster"):
+        load_model(tmp_path)
+
+
+def test_the_embedded_models_load() -> None:
+    assert load_model("embedded:teacher").budgets == ()
+    assert load_model("embedded:student").budgets == (1, 2, 4, 8, 16)
