@@ -48,6 +48,8 @@ class FoldedTokenizer(nn.Module):
         self.point = Dense(point_part @ tokenizer.conv2.weight, None)
         self.leave = Dense(tokenizer.conv4.weight, None)
         self.leave_bias = _constant(tokenizer.conv4.bias)
+        reduce = tokenizer.reduce
+        self.reduce = None if reduce is None else Dense(reduce.weight, reduce.bias)
 
     def forward(self, groups: Tensor) -> Tensor:
         """Groups (B, c, K, 3) to tokens (B, c, d)."""
@@ -55,6 +57,8 @@ class FoldedTokenizer(nn.Module):
         pooled = self.pooled(hidden).amax(dim=2) + self.pooled_bias
         hidden = relu(self.point(hidden) + self.group(pooled).unsqueeze(2))
         tokens: Tensor = self.leave(hidden).amax(dim=2) + self.leave_bias
+        if self.reduce is not None:
+            tokens = self.reduce(tokens)
         return tokens
 
 

@@ -26,6 +26,10 @@ class TeacherConfig(BaseModel):
     mlp_ratio: float = Field(4.0, gt=0)
     qkv_bias: bool = Field(True, description="False in Point-MAE")
     conv_bias: bool = Field(False, description="bias before batch norm in the tokenizer; True in Point-MAE")
+    reduce_from: int = Field(
+        0, ge=0, description="width of the tokenizer before a linear map to d; 0 without (256 in Point-BERT)"
+    )
+    cls_token: bool = Field(False, description="a learned token in the encoder too (Point-BERT)")
     labels: tuple[str, ...] = Field((), description="classes of the linear head, if there is one")
 
     @model_validator(mode="after")

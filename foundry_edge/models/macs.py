@@ -11,10 +11,10 @@ from foundry_edge.models.config import StudentConfig, TeacherConfig
 
 
 def tokenizer_macs(config: TeacherConfig) -> int:
-    """Folded mini-PointNet: 3-128, 128-256 and 128-512 and 512-d per point, 256-512 per group."""
+    """Folded mini-PointNet: 3-128, 128-256, 128-512 and 512-d per point, 256-512 (and to d) per group."""
     spec = config.preprocessing
-    per_point = 3 * 128 + 128 * 256 + 128 * 512 + 512 * config.width
-    return spec.groups * (spec.group_size * per_point + 256 * 512)
+    per_point = 3 * 128 + 128 * 256 + 128 * 512 + 512 * (config.reduce_from or config.width)
+    return spec.groups * (spec.group_size * per_point + 256 * 512 + config.reduce_from * config.width)
 
 
 def position_macs(config: TeacherConfig) -> int:
@@ -34,7 +34,7 @@ def teacher_macs(config: TeacherConfig) -> dict[str, int]:
     stages = {
         "tokenizer": tokenizer_macs(config),
         "position": position_macs(config),
-        "encoder": encoder_macs(config, config.preprocessing.groups),
+        "encoder": encoder_macs(config, config.preprocessing.groups + config.cls_token),
     }
     return stages | _head(config)
 

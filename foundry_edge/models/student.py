@@ -27,7 +27,7 @@ class Student(nn.Module):
         super().__init__()
         teacher = config.teacher
         self.config = config
-        self.tokenizer = Tokenizer(teacher.width, teacher.conv_bias)
+        self.tokenizer = Tokenizer(teacher.width, teacher.conv_bias, teacher.reduce_from)
         self.position = PositionalEncoding(teacher.width)
         self.dso = SupertokenAssignment(teacher.width, max(config.tokens), config.query)
         self.encoder = Encoder(

@@ -22,16 +22,18 @@ class Tokenizer(nn.Module):
     Point-wise 3-128-256, max over the group, [pooled, per-point] 512-512-d, max over the group.
     In eval mode the batch norms are folded and the two linear maps that no ReLU separates are one
     product, which is exact (0.61x the multiply-accumulates); `forward_reference` is the textbook form.
+    With ``reduce_from`` the groups' maxima have that width and a linear map takes them to d (Point-BERT).
     """
 
-    def __init__(self, width: int, conv_bias: bool) -> None:
+    def __init__(self, width: int, conv_bias: bool, reduce_from: int = 0) -> None:
         super().__init__()
         self.conv1 = nn.Linear(3, 128, bias=conv_bias)
         self.norm1 = nn.BatchNorm1d(128)
         self.conv2 = nn.Linear(128, 256)
         self.conv3 = nn.Linear(512, 512, bias=conv_bias)
         self.norm2 = nn.BatchNorm1d(512)
-        self.conv4 = nn.Linear(512, width)
+        self.conv4 = nn.Linear(512, reduce_from or width)
+        self.reduce = nn.Linear(reduce_from, width) if reduce_from else None
 
     def forward(self, groups: Tensor) -> Tensor:
         """Groups (B, c, K, 3), relative to their centres, to tokens (B, c, d)."""
@@ -39,6 +41,9 @@ class Tokenizer(nn.Module):
         tokens = self.forward_reference(flat) if self.norm1.training else self._forward_folded(flat)
         out: Tensor = tokens.unflatten(0, groups.shape[:2])
         return out
+
+    def _reduced(self, pooled: Tensor) -> Tensor:
+        return pooled if self.reduce is None else self.reduce(pooled)
 
     def _forward_folded(self, flat: Tensor) -> Tensor:
         weight1, bias1 = fold_batch_norm(self.conv1, self.norm1)
@@ -48,15 +53,14 @@ class Tokenizer(nn.Module):
         pooled = linear(hidden, self.conv2.weight).amax(dim=1) + self.conv2.bias
         group_bias = linear(pooled, pooled_part, bias3) + linear(self.conv2.bias, point_part)
         hidden = relu(linear(hidden, point_part @ self.conv2.weight) + group_bias[:, None])
-        return linear(hidden, self.conv4.weight).amax(dim=1) + self.conv4.bias
+        return self._reduced(linear(hidden, self.conv4.weight).amax(dim=1) + self.conv4.bias)
 
     def forward_reference(self, flat: Tensor) -> Tensor:
         """The published form, (G, K, 3) to (G, d); batch norms follow the module's mode."""
         hidden = self.conv2(relu(_normed(self.norm1, self.conv1(flat))))
         pooled = hidden.amax(dim=1, keepdim=True).expand_as(hidden)
         hidden = relu(_normed(self.norm2, self.conv3(torch.cat([pooled, hidden], dim=-1))))
-        tokens: Tensor = self.conv4(hidden).amax(dim=1)
-        return tokens
+        return self._reduced(self.conv4(hidden).amax(dim=1))
 
     @torch.no_grad()
     def calibrate_batch_norm(self, groups: Tensor) -> None:

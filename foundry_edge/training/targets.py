@@ -70,6 +70,6 @@ def teacher_targets(
             )
             token = teacher.tokenizer(groups)
             tokens[rows], centers_all[rows] = token.half(), centers
-            features[rows] = teacher.encoder(token, teacher.position(centers)).half()
+            features[rows] = teacher.encode_tokens(token, teacher.position(centers)).half()
             on_batch(int(rows[-1]) + 1, total)
     return TeacherTargets(tokens, centers_all, features)
