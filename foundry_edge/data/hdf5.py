@@ -1,0 +1,65 @@
+"""Arrays of HDF5 files, the form in which several benchmarks are published."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from foundry_edge_runtime.errors import DataError, MissingExtraError
+
+Array = npt.NDArray[np.generic]
+
+
+def read_arrays(path: Path, names: tuple[str, ...], source: str) -> dict[str, Array]:
+    """The datasets ``names`` of an HDF5 file; all have the same length.
+
+    Args:
+        path: the file.
+        names: of its datasets; the first is the points, (M, P, 3).
+        source: where the data set is to be had.
+
+    Raises:
+        DataError: the file is missing, damaged, or lacks one of them.
+        MissingExtraError: h5py is not installed.
+    """
+    try:
+        h5py = import_module("h5py")
+    except ImportError:
+        raise MissingExtraError("h5py", "train", "reading HDF5 data sets") from None
+    if not path.exists():
+        raise DataError("no such file", where=path, remedy=f"get it from {source}")
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            found = {name: np.asarray(_own(h5py, file, name)) for name in names}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"not an HDF5 file with the datasets {', '.join(names)} ({reason})",
+            where=path,
+            remedy=f"get it from {source}",
+        ) from error
+    _check(found, names, path, source)
+    return found
+
+
+def _own(h5py: Any, file: Any, name: str) -> Any:
+    """A dataset stored in this file: no other file is opened because this one names it."""
+    dataset = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
+    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+        raise ValueError(f"{name!r} is not stored as a dataset in the file itself")
+    return dataset
+
+
+def _check(found: dict[str, Array], names: tuple[str, ...], path: Path, source: str) -> None:
+    points = found[names[0]]
+    if points.ndim != 3 or points.shape[2] != 3 or not len(points) or points.dtype.kind != "f":
+        problem = f"{names[0]!r} is {points.dtype} {points.shape}, expected floats (M, P, 3)"
+        raise DataError(problem, where=path, remedy=f"get it from {source}")
+    for name in names[1:]:
+        if len(found[name]) != len(points):
+            problem = f"{name!r} has {len(found[name])} rows, {names[0]!r} has {len(points)}"
+            raise DataError(problem, where=path, remedy=f"get it from {source}")
