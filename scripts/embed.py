@@ -109,8 +109,8 @@ def _embed_student(folder: Path, sets: list[ShapeSet], vocabulary: tuple[str, ..
 
 
 def _every_other_budget(student: Student, groups: Tensor, centers: Tensor) -> list[Tensor]:
-    tokens, positions = student.tokenizer(groups), student.position(centers)
-    return [student.restore(tokens, positions, count)[0] for count in student.config.tokens[::2]]
+    tokens = student.tokenizer(groups)
+    return [student.reconstruct(tokens, centers, count).features for count in student.config.tokens[::2]]
 
 
 def _labelled(

@@ -16,6 +16,7 @@ from foundry_edge.models.heads import pool
 from foundry_edge.models.student import Student
 from foundry_edge.models.tokenizer import Tokenizer, fold_batch_norm
 from foundry_edge.models.transformer import Attention, Block
+from foundry_edge_runtime.errors import InputError
 
 
 class Dense(nn.Module):
@@ -69,6 +70,7 @@ class FoldedAssignment(nn.Module):
         super().__init__()
         self.count = count
         self.learned = dso.query_kind == "learned"
+        self.soft = dso.routing == "soft"
         seeds = dso.supertokens[:count]
         self.value = Dense(dso.value.weight, None)
         if self.learned:
@@ -91,12 +93,14 @@ class FoldedAssignment(nn.Module):
         return COSINE_SCALE * (keys @ queries.transpose(1, 2))
 
     def forward(self, tokens: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """SuperTokens and their positions (B, s, d), and the one-hot assignment (B, c, s)."""
-        winner = self.logits(tokens, positions).argmax(dim=-1, keepdim=True)
+        """SuperTokens and their positions (B, s, d), and the routes back to the tokens (B, c, s)."""
+        logits = self.logits(tokens, positions)
+        winner = logits.argmax(dim=-1, keepdim=True)
         assignment = (winner == torch.arange(self.count, device=winner.device)).to(tokens.dtype)
         share = assignment.transpose(1, 2)
         size = share.sum(dim=2, keepdim=True).clamp_min(1.0)
-        return self.value(share @ tokens / size), share @ positions / size, assignment
+        routes = logits.softmax(dim=-1) if self.soft else assignment
+        return self.value(share @ tokens / size), share @ positions / size, routes
 
 
 class DenseAttention(nn.Module):
@@ -162,8 +166,10 @@ class InferenceStudent(nn.Module):
         exact = _double(student)
         self.tokenizer = FoldedTokenizer(exact.tokenizer)
         self.position = DenseMlp(exact.position.fc1, exact.position.fc2)
-        self.dso = FoldedAssignment(exact.dso, count)
-        self.blocks = nn.ModuleList(DenseBlock(block) for block in _blocks(exact))
+        self.dso = FoldedAssignment(_assignment(exact), count)
+        self.mixing = nn.ModuleList(DenseBlock(block) for block in _blocks(exact.mixing))
+        self.blocks = nn.ModuleList(DenseBlock(block) for block in _blocks(exact.encoder.blocks))
+        self.update = exact.config.residual == "update"
         self.cau_norm_tokens, self.cau_norm_mlp = exact.cau.norm_tokens, exact.cau.norm_mlp
         self.cau_enter = Dense(exact.cau.enter.weight, exact.cau.enter.bias)
         self.cau_mlp = DenseMlp(exact.cau.mlp.fc1, exact.cau.mlp.fc2)
@@ -174,10 +180,18 @@ class InferenceStudent(nn.Module):
     def forward(self, groups: Tensor, centers: Tensor) -> tuple[Tensor, ...]:
         """Groups (B, c, K, 3) and centres (B, c, 3) to (tokens (B, c, d), global (B, 2d)[, logits])."""
         tokens, positions = self.tokenizer(groups), self.position(centers)
-        x, merged_positions, assignment = self.dso(tokens, positions)
+        for block in self.mixing:
+            tokens = block(tokens + positions)
+        merged, merged_positions, routes = self.dso(tokens, positions)
+        x = merged
         for block in self.blocks:
             x = block(x + merged_positions)
-        y = assignment @ x + self.cau_enter(self.cau_norm_tokens(tokens)) + positions
+        if self.update:
+            passes = len(self.blocks)
+            returned = tokens + passes * positions + routes @ (x - merged - passes * merged_positions)
+        else:
+            returned = routes @ x + positions
+        y = returned + self.cau_enter(self.cau_norm_tokens(tokens))
         features = self.norm(y + self.cau_mlp(self.cau_norm_mlp(y)))
         pooled = pool(features)
         return (features, pooled) if self.head is None else (features, pooled, self.head(pooled))
@@ -189,8 +203,24 @@ def _double(student: Student) -> Student:
     return exact.double().requires_grad_(False)
 
 
-def _blocks(student: Student) -> list[Block]:
-    return [block for block in student.encoder.blocks if isinstance(block, Block)]
+def _blocks(blocks: nn.ModuleList) -> list[Block]:
+    return [block for block in blocks if isinstance(block, Block)]
+
+
+def _assignment(student: Student) -> SupertokenAssignment:
+    """The student's DSO.
+
+    Raises:
+        InputError: it is of a form that has no graph.
+    """
+    dso = student.dso
+    if not isinstance(dso, SupertokenAssignment) or dso.query_kind == "cosine" or student.gate is not None:
+        found = "a gate" if student.gate is not None else f"{student.config.method}, {student.config.query}"
+        raise InputError(
+            f"a student with {found} has no exported form",
+            remedy="distil with anchored or learned queries and no gate",
+        )
+    return dso
 
 
 def _constant(value: Tensor) -> nn.Parameter:

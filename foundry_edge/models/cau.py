@@ -8,11 +8,11 @@ from foundry_edge.models.transformer import Mlp
 
 
 class CrossAttentionUpsampling(nn.Module):
-    """Routes each SuperToken to its tokens by the assignment, adds the token itself, and refines.
+    """Adds the token itself to what its SuperToken returned to it, and refines.
 
-    The paper's Y_hat = MLP(T + CAM S) with three changes that keep scales and positions: the tokenizer's
-    tokens pass a LayerNorm and a linear map (their norm is large), positions are added, and the MLP is
-    residual. The teacher's final LayerNorm follows.
+    The paper's Y_hat = MLP(T + CAM S) with changes that keep scales: the tokenizer's tokens pass a
+    LayerNorm and a linear map (their norm is large) and the MLP is residual. The teacher's final
+    LayerNorm follows.
     """
 
     def __init__(self, width: int, mlp_ratio: float) -> None:
@@ -22,8 +22,8 @@ class CrossAttentionUpsampling(nn.Module):
         self.norm_mlp = nn.LayerNorm(width)
         self.mlp = Mlp(width, int(width * mlp_ratio))
 
-    def forward(self, tokens: Tensor, positions: Tensor, supertokens: Tensor, assignment: Tensor) -> Tensor:
-        """Tokens and positions (B, c, d), encoded SuperTokens (B, s, d), CAM (B, c, s) to (B, c, d)."""
-        x = assignment @ supertokens + self.enter(self.norm_tokens(tokens)) + positions
+    def forward(self, tokens: Tensor, returned: Tensor) -> Tensor:
+        """Tokens T and what returned to each of them (CAM S and positions), both (B, c, d), to (B, c, d)."""
+        x = returned + self.enter(self.norm_tokens(tokens))
         out: Tensor = x + self.mlp(self.norm_mlp(x))
         return out

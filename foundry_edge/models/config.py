@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from foundry_edge_runtime.errors import InputError
 from foundry_edge_runtime.grouping import Preprocessing
 
-Query = Literal["learned", "anchored"]
+Query = Literal["learned", "cosine", "anchored"]
+Routing = Literal["hard", "soft"]
+Residual = Literal["mapped", "update"]
 Config = TypeVar("Config", bound=BaseModel)
 
 
@@ -43,22 +45,54 @@ VIT_TI = TeacherConfig(width=192, depth=12, heads=3)
 VIT_S = TeacherConfig(width=384, depth=12, heads=6)
 
 
-class StudentConfig(BaseModel):
-    """A SuperToken student of one teacher (Foundry, arXiv 2511.20721)."""
+class CompressedConfig(BaseModel):
+    """What the configs of students and baselines share."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["student"] = "student"
+    kind: str
     teacher: TeacherConfig = VIT_TI
-    teacher_sha256: str = ""
+    teacher_sha256: str = Field("", description="of the weights that it was distilled from")
+
+
+class StudentConfig(CompressedConfig):
+    """A student of one teacher that encodes s tokens instead of c (Foundry, arXiv 2511.20721).
+
+    With the defaults it is the SuperToken student; ``method`` names another way from c tokens to s.
+    """
+
+    kind: Literal["student"] = "student"
     tokens: tuple[int, ...] = Field((1, 2, 4, 8, 16), min_length=1, description="budgets: SuperTokens s")
+    method: str = Field("dso", description="from c tokens to s: a name in foundry_edge.models.reducers")
     query: Query = Field("anchored", description="how DSO's queries are formed")
+    mixing_blocks: int = Field(0, ge=0, description="leading teacher blocks that run on all c tokens")
+    depth: int | None = Field(None, ge=1, description="blocks on the SuperTokens; None: all that are left")
+    routing: Routing = Field("hard", description="CAU's router: the assignment, or a softmax of its logits")
+    residual: Residual = Field(
+        "mapped", description="what CAU adds: a map of each token, or the token itself"
+    )
+    gate: bool = Field(False, description="Foundry-Gate: a token may bypass DSO")
+
+    @property
+    def encoder_depth(self) -> int:
+        """Blocks that run on the SuperTokens."""
+        return self.depth or self.teacher.depth - self.mixing_blocks
 
     @model_validator(mode="after")
     def _tokens_fit(self) -> StudentConfig:
         groups = self.teacher.preprocessing.groups
         if any(not 1 <= s <= groups for s in self.tokens) or list(self.tokens) != sorted(set(self.tokens)):
             raise ValueError(f"tokens must be ascending, distinct and within 1..{groups}, got {self.tokens}")
+        return self
+
+    @model_validator(mode="after")
+    def _blocks_fit(self) -> StudentConfig:
+        left = self.teacher.depth - self.mixing_blocks
+        if left < 1 or self.encoder_depth > left:
+            raise ValueError(
+                f"mixing_blocks {self.mixing_blocks} and depth {self.depth} exceed the teacher's "
+                f"{self.teacher.depth} blocks"
+            )
         return self
 
 

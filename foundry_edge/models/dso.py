@@ -6,79 +6,73 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm, normalize
+from torch.nn.functional import normalize
 
-from foundry_edge.models.config import Query
+from foundry_edge.models.config import Query, Routing
+from foundry_edge.models.reducer import Assignment, Reducer, content, one_hot
 
 COSINE_SCALE = 20.0
 
 
-class SupertokenAssignment(nn.Module):
+class SupertokenAssignment(Reducer):
     """Assigns every token to one SuperToken and averages the values assigned.
 
     ``learned`` queries are the paper's: logits = (Wq S_k) . (Wk t_j) / sqrt(d). They collapse on a real
-    teacher, whose tokens have large norms: the longest query takes everything. ``anchored`` queries are
-    seeded by the data and compare directions only: logits = 20 cos(Wk x_j, Wq (S_k + x_k)) with
-    x = LN(T) + LN(positions). Centres come in FPS order, so token k is itself the k-th farthest sample,
-    and any prefix of SuperTokens is a valid smaller budget.
+    teacher, whose tokens have large norms: the longest query takes everything. ``cosine`` queries compare
+    directions only: logits = 20 cos(Wk x_j, Wq S_k) with x = LN(T) + LN(positions). ``anchored`` queries
+    are seeded by the data too: S_k + x_k in place of S_k. Centres come in FPS order, so token k is itself
+    the k-th farthest sample, and any prefix of SuperTokens is a valid smaller budget.
+
+    With ``routing="soft"`` a token receives from all SuperTokens, weighted by the softmax of its logits;
+    it still gives to one alone.
     """
 
-    def __init__(self, width: int, most: int, query: Query) -> None:
-        super().__init__()
+    def __init__(self, width: int, most: int, query: Query, routing: Routing = "hard") -> None:
+        super().__init__(width)
         self.query_kind = query
+        self.routing = routing
         self.supertokens = nn.Parameter(torch.zeros(most, width))
         self.query = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, width, bias=False)
-        self.value = nn.Linear(width, width, bias=False)
-        nn.init.trunc_normal_(self.supertokens, std=0.02)
-        for layer in (self.query, self.key, self.value):
+        nn.init.trunc_normal_(self.supertokens, std=1.0 if query == "cosine" else 0.02)
+        for layer in (self.query, self.key):
             nn.init.eye_(layer.weight)
 
     def logits(self, tokens: Tensor, positions: Tensor, count: int) -> Tensor:
         """Assignment logits (B, c, s) of tokens (B, c, d) without positions, and positions (B, c, d)."""
-        width = tokens.shape[-1]
         seeds = self.supertokens[:count]
         if self.query_kind == "learned":
             dots: Tensor = self.key(tokens) @ self.query(seeds).T
-            return dots / math.sqrt(width)
-        content = layer_norm(tokens, (width,)) + layer_norm(positions, (width,))
-        queries = normalize(self.query(seeds + content[:, :count]), dim=-1, eps=1e-6)
-        keys = normalize(self.key(content), dim=-1, eps=1e-6)
+            return dots / math.sqrt(tokens.shape[-1])
+        x = content(tokens, positions)
+        anchors = x[:, :count] if self.query_kind == "anchored" else torch.zeros_like(x[:, :count])
+        queries = normalize(self.query(seeds + anchors), dim=-1, eps=1e-6)
+        keys = normalize(self.key(x), dim=-1, eps=1e-6)
         cosines: Tensor = keys @ queries.transpose(1, 2)
         return COSINE_SCALE * cosines
 
-    def forward(
-        self, tokens: Tensor, positions: Tensor, count: int, temperature: float | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Merge tokens.
-
-        Args:
-            tokens: (B, c, d), before positions are added.
-            positions: (B, c, d).
-            count: s, SuperTokens to use.
-            temperature: of Gumbel-Softmax with a straight-through gradient; None is the hard argmax.
-
-        Returns:
-            SuperTokens (B, s, d), their mean positions (B, s, d), and the assignment CAM (B, c, s), one-hot
-            rows. An empty SuperToken is zero.
-        """
-        assignment = assign(self.logits(tokens, positions, count), temperature)
-        size = assignment.sum(dim=1).unsqueeze(-1).clamp_min(1.0)
-        share = assignment.transpose(1, 2)
-        return self.value(share @ tokens / size), share @ positions / size, assignment
+    def assign(
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        centers: Tensor,
+        count: int,
+        temperature: float | None = None,
+    ) -> Assignment:
+        """Hard, by the largest logit; a temperature makes it straight-through Gumbel-Softmax."""
+        logits = self.logits(tokens, positions, count)
+        hard = assign(logits, temperature)
+        return Assignment(hard, logits.softmax(dim=-1) if self.routing == "soft" else hard)
 
 
 def assign(logits: Tensor, temperature: float | None) -> Tensor:
     """One-hot assignment (B, c, s) of logits (B, c, s), FP32 or wider; a temperature adds soft gradients."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if temperature is None:
-        numbers = torch.arange(logits.shape[-1], device=logits.device)
-        return (logits.argmax(dim=-1, keepdim=True) == numbers).to(logits.dtype)
+        return one_hot(logits.argmax(dim=-1), logits.shape[-1], logits.dtype)
     uniform = torch.rand(logits.shape, device=logits.device).clamp_(1e-9, 1 - 1e-7)
     soft = ((logits - (-uniform.log()).log()) / temperature).softmax(dim=-1)
-    winner = soft.argmax(dim=-1, keepdim=True)
-    one_hot = torch.zeros_like(soft).scatter_(-1, winner, 1.0)
-    return one_hot + soft - soft.detach()
+    return one_hot(soft.argmax(dim=-1), soft.shape[-1], soft.dtype) + soft - soft.detach()
 
 
 def usage(assignment: Tensor) -> dict[str, float]:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from foundry_edge.models.compressed import Compressed
 from foundry_edge.models.config import StudentConfig, TeacherConfig
+from foundry_edge.models.methods import KINDS
 from foundry_edge.models.model import Loaded, Model
 from foundry_edge.models.store import CONFIG, load_config, load_weights
 from foundry_edge.models.student import Student
@@ -55,7 +57,14 @@ def load_student(name: str | Path = "embedded:student") -> Student:
         CheckpointError: missing, damaged or of another kind; the message names file and field.
     """
     folder = model_folder(name)
-    student = Student(load_config(folder, StudentConfig))
+    config = load_config(folder, StudentConfig)
+    if config.method != "dso":
+        raise CheckpointError(
+            f"field method: expected dso, found {config.method!r}",
+            where=folder / CONFIG,
+            remedy="give a SuperToken student",
+        )
+    student = Student(config)
     load_weights(folder, student)
     return student.requires_grad_(False)
 
@@ -78,12 +87,29 @@ def load_model(name: str | Path) -> Model:
     kind = load_config(folder, _Kind).kind
     if kind == "teacher":
         return _teacher_model(str(name), load_teacher(name))
-    if kind == "student":
-        return _student_model(str(name), load_student(name))
-    raise CheckpointError(
-        f"field kind: expected teacher or student, found {kind!r}",
-        where=folder / CONFIG,
-        remedy="give a folder made by `foundry-edge pretrain` or `foundry-edge distill`",
+    if kind not in KINDS:
+        raise CheckpointError(
+            f"field kind: expected one of teacher, {', '.join(KINDS)}, found {kind!r}",
+            where=folder / CONFIG,
+            remedy="give a folder made by `foundry-edge pretrain` or `foundry-edge distill`",
+        )
+    config = load_config(folder, KINDS[kind].config)
+    network = KINDS[kind].network(config)
+    load_weights(folder, network)
+    return compressed_model(str(name), network.requires_grad_(False))
+
+
+def compressed_model(name: str, network: Compressed) -> Model:
+    """A student or baseline as a `Model`."""
+    config = network.config
+    return Loaded(
+        name=name,
+        config=config,
+        module=network,
+        preprocessing=config.teacher.preprocessing,
+        budgets=network.budgets,
+        width=config.teacher.width,
+        encode=network.forward,
     )
 
 
@@ -97,17 +123,4 @@ def _teacher_model(name: str, teacher: Teacher) -> Model:
         budgets=(),
         width=config.width,
         encode=lambda groups, centers, _: teacher.encode_groups(groups, centers),
-    )
-
-
-def _student_model(name: str, student: Student) -> Model:
-    config = student.config
-    return Loaded(
-        name=name,
-        config=config,
-        module=student,
-        preprocessing=config.teacher.preprocessing,
-        budgets=config.tokens,
-        width=config.teacher.width,
-        encode=student.forward,
     )

@@ -1,4 +1,4 @@
-"""The SuperToken student (Foundry, arXiv 2511.20721, section 3)."""
+"""The SuperToken student (Foundry, arXiv 2511.20721, section 3), and baselines that differ in the reducer."""
 
 from __future__ import annotations
 
@@ -8,76 +8,156 @@ import torch
 from torch import Tensor, nn
 
 from foundry_edge.models.cau import CrossAttentionUpsampling
+from foundry_edge.models.compressed import Compressed, Reconstruction
 from foundry_edge.models.config import StudentConfig
-from foundry_edge.models.dso import SupertokenAssignment
-from foundry_edge.models.heads import ClassificationHead, pool
-from foundry_edge.models.position import PositionalEncoding
+from foundry_edge.models.gate import Bypass, Gate, ranked, sampled, thresholded
+from foundry_edge.models.reducer import content
+from foundry_edge.models.reducers import make_reducer
 from foundry_edge.models.teacher import Teacher
-from foundry_edge.models.tokenizer import Tokenizer
 from foundry_edge.models.transformer import Block, Encoder
 
 
-class Student(nn.Module):
+class Student(Compressed):
     """Tokenize, merge (DSO), encode the SuperTokens, restore (CAU).
 
     One set of weights serves every budget: SuperTokens are nested prefixes.
     """
 
+    config: StudentConfig
+
     def __init__(self, config: StudentConfig) -> None:
-        super().__init__()
-        teacher = config.teacher
+        super().__init__(config.teacher)
+        size = config.teacher
         self.config = config
-        self.tokenizer = Tokenizer(teacher.width, teacher.conv_bias, teacher.reduce_from)
-        self.position = PositionalEncoding(teacher.width)
-        self.dso = SupertokenAssignment(teacher.width, max(config.tokens), config.query)
-        self.encoder = Encoder(
-            teacher.width, teacher.depth, teacher.heads, teacher.mlp_ratio, teacher.qkv_bias
+        self.mixing = nn.ModuleList(
+            Block(size.width, size.heads, size.mlp_ratio, size.qkv_bias) for _ in range(config.mixing_blocks)
         )
-        self.cau = CrossAttentionUpsampling(teacher.width, teacher.mlp_ratio)
-        self.head = ClassificationHead(teacher.width, len(teacher.labels)) if teacher.labels else None
+        self.dso = make_reducer(config)
+        self.gate = Gate(size.width) if config.gate else None
+        self.encoder = Encoder(size.width, config.encoder_depth, size.heads, size.mlp_ratio, size.qkv_bias)
+        self.cau = CrossAttentionUpsampling(size.width, size.mlp_ratio)
         self.train(False)
 
-    def train(self, mode: bool = True) -> Student:
-        """As in torch, except that the tokenizer's batch norms stay in eval mode."""
-        super().train(mode)
-        self.tokenizer.eval()
-        return self
+    @property
+    def budgets(self) -> tuple[int, ...]:
+        """SuperToken budgets, ascending."""
+        return self.config.tokens
 
     @torch.no_grad()
     def start_from(self, teacher: Teacher) -> None:
-        """Copy tokenizer, positions, encoder and head from the teacher.
+        """Copy tokenizer, positions, head and blocks from the teacher.
 
-        The teacher's last block starts the CAU's MLP, which takes its place at full resolution.
+        The leading blocks start the mixing blocks; where the encoder is shallower than what is left, it
+        takes evenly spaced ones. The teacher's last block starts the CAU's MLP, which takes its place at
+        full resolution; with the residual ``update`` the MLP starts silent instead, and the student starts
+        as the teacher itself where s = c.
         """
-        for mine, theirs in (
-            (self.tokenizer, teacher.tokenizer),
-            (self.position, teacher.position),
-            (self.encoder, teacher.encoder),
-        ):
-            mine.load_state_dict(theirs.state_dict())
-        last = cast("Block", teacher.encoder.blocks[-1])
-        self.cau.mlp.load_state_dict(last.mlp.state_dict())
-        self.cau.norm_mlp.load_state_dict(last.norm2.state_dict())
-        nn.init.zeros_(self.cau.enter.weight)
-        nn.init.zeros_(self.cau.enter.bias)
-        if self.head is not None and teacher.head is not None:
-            self.head.load_state_dict(teacher.head.state_dict())
+        super().start_from(teacher)
+        theirs = [cast("Block", block) for block in teacher.encoder.blocks]
+        for mine, number in zip(self.mixing, range(len(theirs)), strict=False):
+            mine.load_state_dict(theirs[number].state_dict())
+        taken = spread(self.config.mixing_blocks, len(theirs), self.config.encoder_depth)
+        for mine, number in zip(self.encoder.blocks, taken, strict=True):
+            mine.load_state_dict(theirs[number].state_dict())
+        self.encoder.norm.load_state_dict(teacher.encoder.norm.state_dict())
+        self.cau.mlp.load_state_dict(theirs[-1].mlp.state_dict())
+        self.cau.norm_mlp.load_state_dict(theirs[-1].norm2.state_dict())
+        quiet = [self.cau.enter] if self.config.residual == "mapped" else [self.cau.enter, self.cau.mlp.fc2]
+        for layer in quiet:
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
-    def forward(self, groups: Tensor, centers: Tensor, count: int) -> Tensor:
-        """Groups (B, c, K, 3) and centres (B, c, 3) to Y_hat (B, c, d) with ``count`` SuperTokens."""
-        return self.restore(self.tokenizer(groups), self.position(centers), count)[0]
+    def reconstruct(
+        self,
+        tokens: Tensor,
+        centers: Tensor,
+        count: int = 0,
+        temperature: float | None = None,
+        threshold: float = 0.5,
+        bypassed: int | None = None,
+    ) -> Reconstruction:
+        """As `Compressed.reconstruct`; the last two matter only with a gate.
 
-    def restore(
-        self, tokens: Tensor, positions: Tensor, count: int, temperature: float | None = None
+        Args:
+            tokens: (B, c, d).
+            centers: (B, c, 3), in FPS order.
+            count: s, SuperTokens to use.
+            temperature: of Gumbel-Softmax and of the gate's sampling, in training.
+            threshold: r; tokens with a merge probability above it are merged.
+            bypassed: k, merge all but the k tokens with the lowest merge probability, whatever r.
+        """
+        positions = self.position(centers).to(tokens.dtype)
+        for block in self.mixing:
+            tokens = block(tokens + positions)
+        assigned = self.dso.assign(tokens, positions, centers, count, temperature)
+        if self.gate is None:
+            merged, merged_positions = self.dso.merge(tokens, positions, assigned.merge)
+            encoded = self.encoder.body(merged, merged_positions)
+            returned = self._returned(tokens, positions, merged, merged_positions, encoded, assigned.routes)
+            return Reconstruction(self._restored(tokens, returned), assigned.merge)
+        logits = self.gate(content(tokens, positions))
+        bypass = _bypass(logits, temperature, threshold, bypassed)
+        returned, weights = self._gated(tokens, positions, *assigned, bypass)
+        return Reconstruction(self._restored(tokens, returned), weights, logits.float().sigmoid())
+
+    def _gated(
+        self, tokens: Tensor, positions: Tensor, merge: Tensor, routes: Tensor, bypass: Bypass
     ) -> tuple[Tensor, Tensor]:
-        """Tokens and positions (B, c, d) to Y_hat (B, c, d) and the assignment (B, c, s)."""
-        merged, merged_positions, assignment = self.dso(tokens, positions, count, temperature)
-        encoded = self.encoder.body(merged, merged_positions)
-        return self.encoder.norm(self.cau(tokens, positions, encoded, assignment)), assignment
+        """What returns to each token (B, c, d), and the assignment of the merged tokens (B, c, s)."""
+        keep = bypass.merge.unsqueeze(-1)
+        weights = merge * keep
+        merged, merged_positions = self.dso.merge(tokens, positions, weights)
+        count = merged.shape[1]
+        rows = torch.cat([merged, bypass.select(tokens)], dim=1)
+        places = torch.cat([merged_positions, bypass.select(positions)], dim=1)
+        encoded = self.encoder.body(rows, places, _key_mask(bypass.valid, count))
+        supertokens, alone = encoded[:, :count], encoded[:, count:]
+        returned = self._returned(tokens, positions, merged, merged_positions, supertokens, routes)
+        own = alone if alone.shape[1] == tokens.shape[1] else bypass.restore(alone)
+        if self.config.residual == "mapped":
+            own = own + positions
+        return keep * returned + (1 - keep) * own, weights
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Class logits (B, labels) of features (B, c, d)."""
-        if self.head is None:
-            raise ValueError("this student has no classification head")
-        out: Tensor = self.head(pool(features))
-        return out
+    def _returned(
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        merged: Tensor,
+        merged_positions: Tensor,
+        encoded: Tensor,
+        routes: Tensor,
+    ) -> Tensor:
+        """What SuperTokens (B, s, d) give back to their tokens (B, c, d).
+
+        ``mapped``: the encoded SuperToken and the token's position (the token comes back in CAU).
+        ``update``: the token, plus what the encoder changed in its SuperToken; every block adds the
+        positions to its input, so their share is taken from the token's own.
+        """
+        if self.config.residual == "mapped":
+            return routes @ encoded + positions
+        passes = len(self.encoder.blocks)
+        change = encoded - merged - passes * merged_positions
+        return tokens + passes * positions + routes @ change
+
+    def _restored(self, tokens: Tensor, returned: Tensor) -> Tensor:
+        features: Tensor = self.encoder.norm(self.cau(tokens, returned))
+        return features
+
+
+def spread(first: int, last: int, count: int) -> list[int]:
+    """``count`` evenly spaced numbers in first..last-1, the last of them included."""
+    return [first + (i + 1) * (last - first) // count - 1 for i in range(count)]
+
+
+def _bypass(logits: Tensor, temperature: float | None, threshold: float, bypassed: int | None) -> Bypass:
+    if temperature is not None:
+        return sampled(logits, temperature)
+    return thresholded(logits, threshold) if bypassed is None else ranked(logits, bypassed)
+
+
+def _key_mask(valid: Tensor | None, count: int) -> Tensor | None:
+    """Which of ``count`` SuperTokens and k bypassed tokens may be attended to, (B, 1, 1, s + k)."""
+    if valid is None:
+        return None
+    always = torch.ones(len(valid), count, dtype=torch.bool, device=valid.device)
+    return torch.cat([always, valid], dim=1)[:, None, None]

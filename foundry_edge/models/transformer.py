@@ -15,12 +15,12 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=qkv_bias)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, n, d) to (B, n, d)."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, n, d) to (B, n, d); ``mask`` (B, 1, 1, n) is True for rows that may be attended to."""
         batch, count, width = x.shape
         qkv = self.qkv(x).reshape(batch, count, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = scaled_dot_product_attention(query, key, value)
+        mixed = scaled_dot_product_attention(query, key, value, attn_mask=mask)
         out: Tensor = self.proj(mixed.transpose(1, 2).reshape(batch, count, width))
         return out
 
@@ -49,9 +49,9 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width)
         self.mlp = Mlp(width, int(width * mlp_ratio))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, n, d) to (B, n, d)."""
-        x = x + self.attn(self.norm1(x))
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, n, d) to (B, n, d); ``mask`` (B, 1, 1, n) is True for rows that may be attended to."""
+        x = x + self.attn(self.norm1(x), mask)
         out: Tensor = x + self.mlp(self.norm2(x))
         return out
 
@@ -71,10 +71,10 @@ class Encoder(nn.Module):
         out: Tensor = self.norm(self.body(tokens, positions))
         return out
 
-    def body(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """The blocks alone, (B, n, d) to (B, n, d), without the final norm."""
+    def body(self, tokens: Tensor, positions: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The blocks alone, (B, n, d) to (B, n, d), without the final norm; ``mask`` as in `Attention`."""
         for block in self.blocks:
-            tokens = block(tokens + positions)
+            tokens = block(tokens + positions, mask)
         return tokens
 
     def hidden_states(self, tokens: Tensor, positions: Tensor, layers: tuple[int, ...]) -> list[Tensor]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import smooth_l1_loss
 
+from foundry_edge.models.compressed import Compressed
 from foundry_edge.models.dso import usage
 from foundry_edge.models.student import Student
 from foundry_edge.training.engine import Step
+from foundry_edge.training.merge_rate import MergeRate
 from foundry_edge.training.schedule import cosine
 from foundry_edge.training.targets import TeacherTargets
 
@@ -15,30 +18,78 @@ TEMPERATURE = (1.0, 0.3)
 
 
 class Distillation(nn.Module):
-    """One elastic student: each step draws one budget s and trains that prefix of SuperTokens."""
+    """One elastic student: each step draws one budget s and trains that prefix of SuperTokens.
 
-    def __init__(self, student: Student, targets: TeacherTargets) -> None:
+    With one budget the student is a dedicated one. Tokenizer, positions and head stay the teacher's.
+
+    Args:
+        model: what is trained, in place.
+        targets: the teacher's tokens and features.
+        temperature: of Gumbel-Softmax at the first and at the last step; a cosine between.
+        merge_rate: share of the tokens that the gate is to merge, where there is a gate.
+        freeze_encoder: keep the teacher's blocks as they are.
+    """
+
+    def __init__(
+        self,
+        model: Compressed,
+        targets: TeacherTargets,
+        temperature: tuple[float, float] = TEMPERATURE,
+        merge_rate: float = 0.75,
+        freeze_encoder: bool = False,
+    ) -> None:
         super().__init__()
-        self.student = student
+        self.student = model
         self.targets = targets
-        for part in (student.tokenizer, student.position, student.head):
-            if part is not None:
-                part.requires_grad_(False)
+        self.temperature = temperature
+        gated = isinstance(model, Student) and model.gate is not None
+        self.merge_rate = MergeRate(merge_rate) if gated else None
+        freeze(model, freeze_encoder)
 
     def loss(self, step: Step) -> tuple[Tensor, dict[str, float]]:
         """Smooth L1 at a budget drawn from the step's generator."""
-        budgets = self.student.config.tokens
+        budgets = self.student.budgets or (0,)
         count = budgets[int(step.generator.initial_seed() % len(budgets))]
-        tokens = self.targets.tokens[step.index].float()
-        positions = self.student.position(self.targets.centers[step.index]).float()
-        restored, assignment = self.student.restore(
-            tokens, positions, count, cosine(step.progress, *TEMPERATURE)
-        )
-        loss = smooth_l1_loss(restored.float(), self.targets.features[step.index].float())
-        figures = {f"loss_s{count}": float(loss.detach())}
-        if count == budgets[-1]:
-            figures |= usage(assignment)
+        tokens, centers = self.targets.tokens[step.index].float(), self.targets.centers[step.index]
+        made = self.student.reconstruct(tokens, centers, count, cosine(step.progress, *self.temperature))
+        loss = smooth_l1_loss(made.features.float(), self.targets.features[step.index].float())
+        figures = {f"loss_s{count}": float(loss.detach())} if count else {}
+        if made.assignment is not None:
+            figures |= _usage(made.assignment, count)
+        if self.merge_rate is not None and made.merge is not None:
+            figures |= {
+                "merge_rate": float(made.merge.detach().mean()),
+                "lambda": float(self.merge_rate.price),
+            }
+            loss = loss + self.merge_rate.penalty(made.merge, loss.detach())
         return loss, figures
 
     def after_step(self, step: Step) -> None:
-        """Nothing to do."""
+        """Adapt the price of merging, where there is a gate."""
+        if self.merge_rate is not None:
+            self.merge_rate.adapt()
+
+
+def _usage(assignment: Tensor, count: int) -> dict[str, float]:
+    """For every log row: the share of SuperTokens in use and their entropy; the number in use per budget."""
+    found = usage(assignment)
+    return {
+        "in_use": found["in_use"] / count,
+        "entropy": found["entropy"],
+        f"in_use_s{count}": found["in_use"],
+    }
+
+
+def freeze(model: Compressed, encoder: bool = False) -> None:
+    """Keep tokenizer, positions and head as they are; with ``encoder`` the teacher's blocks too."""
+    frozen: list[nn.Module | None] = [model.tokenizer, model.position, model.head]
+    if encoder:
+        frozen += [getattr(model, name, None) for name in ("encoder", "mixing")]
+    for part in frozen:
+        if part is not None:
+            part.requires_grad_(False)
+
+
+def trained_parameters(model: nn.Module) -> int:
+    """How many numbers are being trained."""
+    return sum(int(torch.tensor(p.shape).prod()) for p in model.parameters() if p.requires_grad)

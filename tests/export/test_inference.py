@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from foundry_edge.models.config import StudentConfig
+from foundry_edge.models.dso import SupertokenAssignment
 from foundry_edge.models.load import load_student
 from foundry_edge.models.student import Student
 from foundry_edge_export.inference import InferenceStudent
+from foundry_edge_runtime.errors import InputError
 from tests.export.conftest import BUDGETS, TINY
 
 
@@ -37,15 +39,35 @@ def test_equals_the_student(models: Path, count: int) -> None:
 def test_both_kinds_of_queries_fold_exactly(query: Literal["learned", "anchored"], count: int) -> None:
     torch.manual_seed(3)
     student = Student(StudentConfig(teacher=TINY, tokens=BUDGETS, query=query))
-    torch.nn.init.normal_(student.dso.supertokens)
-    torch.nn.init.normal_(student.dso.query.weight, std=0.2)
-    torch.nn.init.normal_(student.dso.key.weight, std=0.2)
+    dso = student.dso
+    assert isinstance(dso, SupertokenAssignment)
+    for weight in (dso.supertokens, dso.query.weight, dso.key.weight):
+        torch.nn.init.normal_(weight, std=0.2)
     groups, centers = _clouds()
     module = InferenceStudent(student, count, torch.float64)
     student.double()
     tokens, positions = student.tokenizer(groups.double()), student.position(centers.double())
-    expected = student.dso.logits(tokens, positions, count)
+    expected = dso.logits(tokens, positions, count)
     torch.testing.assert_close(module.dso.logits(tokens, positions), expected, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "form", [{"mixing_blocks": 1}, {"residual": "update"}, {"routing": "soft"}, {"depth": 1}]
+)
+def test_every_form_of_the_student_is_computed_exactly(form: dict[str, object]) -> None:
+    torch.manual_seed(4)
+    student = Student(StudentConfig.model_validate({"teacher": TINY, "tokens": BUDGETS, **form}))
+    groups, centers = _clouds()
+    module = InferenceStudent(student, 2, torch.float64)
+    expected = student.double()(groups.double(), centers.double(), 2)
+    torch.testing.assert_close(module(groups.double(), centers.double())[0], expected, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("form", [{"gate": True}, {"query": "cosine"}, {"method": "tome"}])
+def test_a_form_without_a_graph_is_refused(form: dict[str, object]) -> None:
+    student = Student(StudentConfig.model_validate({"teacher": TINY, "tokens": BUDGETS, **form}))
+    with pytest.raises(InputError, match="no exported form"):
+        InferenceStudent(student, 2)
 
 
 def test_the_tokenizer_is_folded_to_float64_accuracy(models: Path) -> None:

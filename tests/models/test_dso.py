@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from foundry_edge.models.config import Query
 from foundry_edge.models.dso import SupertokenAssignment, assign, usage
 
-QUERIES: tuple[Query, ...] = ("learned", "anchored")
+QUERIES: tuple[Query, ...] = ("learned", "cosine", "anchored")
+
+
+def _reduce(
+    dso: SupertokenAssignment, tokens: Tensor, positions: Tensor, count: int, temperature: float | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    weights = dso.assign(tokens, positions, torch.zeros_like(tokens[..., :3]), count, temperature).merge
+    return *dso.merge(tokens, positions, weights), weights
 
 
 @pytest.mark.parametrize("query", QUERIES)
@@ -16,7 +24,7 @@ def test_every_token_has_one_supertoken_and_supertokens_are_means(query: Query) 
     torch.manual_seed(0)
     dso = SupertokenAssignment(32, 8, query).double()
     tokens, positions = torch.randn(2, 16, 32).double(), torch.randn(2, 16, 32).double()
-    merged, merged_positions, assignment = dso(tokens, positions, 8)
+    merged, merged_positions, assignment = _reduce(dso, tokens, positions, 8)
     assert torch.equal(assignment.sum(dim=2), torch.ones(2, 16))
     for batch in range(2):
         for s in range(8):
@@ -33,7 +41,7 @@ def test_every_token_has_one_supertoken_and_supertokens_are_means(query: Query) 
 def test_empty_supertokens_stay_finite_forward_and_backward(query: Query, temperature: float | None) -> None:
     dso = SupertokenAssignment(32, 8, query)
     same = torch.ones(2, 16, 32, requires_grad=True)
-    merged, merged_positions, assignment = dso(same, torch.zeros(2, 16, 32), 8, temperature)
+    merged, merged_positions, assignment = _reduce(dso, same, torch.zeros(2, 16, 32), 8, temperature)
     assert int((assignment.sum(dim=1) == 0).sum()) > 0
     assert torch.isfinite(merged).all()
     assert torch.isfinite(merged_positions).all()
@@ -59,7 +67,7 @@ def test_anchored_queries_use_more_supertokens_than_learned_ones_on_large_tokens
     for query in QUERIES:
         dso = SupertokenAssignment(192, 16, query)
         with torch.no_grad():
-            used[query] = usage(dso(tokens, positions, 16)[2])["in_use"]
+            used[query] = usage(_reduce(dso, tokens, positions, 16)[2])["in_use"]
     assert used["anchored"] > 14
     assert used["learned"] < used["anchored"]
 

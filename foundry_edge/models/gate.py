@@ -1,0 +1,96 @@
+"""Foundry-Gate: which tokens are worth a place of their own in the encoder (Foundry section 3.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from foundry_edge.models.reducer import one_hot
+
+START = 1.1
+"""Merge logit at the start: a merge probability of 0.75."""
+
+
+class Gate(nn.Module):
+    """Two-layer MLP: what tokens are compared by (B, c, d) to merge logits (B, c)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, max(width // 4, 1))
+        self.fc2 = nn.Linear(max(width // 4, 1), 1)
+        nn.init.trunc_normal_(self.fc2.weight, std=0.02)
+        nn.init.constant_(self.fc2.bias, START)
+
+    def forward(self, content: Tensor) -> Tensor:
+        """Merge logits; the merge probability pi is their sigmoid."""
+        logits: Tensor = self.fc2(relu(self.fc1(content))).squeeze(-1)
+        return logits
+
+
+@dataclass(frozen=True)
+class Bypass:
+    """The tokens that enter the encoder beside the SuperTokens.
+
+    Attributes:
+        index: (B, k) int64, their numbers.
+        valid: (B, k) bool, False where a cloud of the batch has fewer; None when all count.
+        merge: (B, c) of 0 and 1, tokens that go through DSO; carries the gate's gradient in training.
+    """
+
+    index: Tensor
+    valid: Tensor | None
+    merge: Tensor
+
+    def select(self, x: Tensor) -> Tensor:
+        """Rows (B, k, d) of x (B, c, d)."""
+        return x.gather(1, self.index.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
+
+    def restore(self, rows: Tensor) -> Tensor:
+        """Rows (B, k, d) back at their places (B, c, d); zero elsewhere."""
+        place = one_hot(self.index, self.merge.shape[1], rows.dtype)
+        if self.valid is not None:
+            place = place * self.valid.unsqueeze(-1)
+        return place.transpose(1, 2) @ rows
+
+
+def sampled(logits: Tensor, temperature: float) -> Bypass:
+    """In training: each token merges with probability pi; every token's row is computed, merged ones masked.
+
+    Args:
+        logits: (B, c).
+        temperature: of the logistic relaxation that carries the gradient.
+    """
+    logits = logits.float()
+    uniform = torch.rand(logits.shape, device=logits.device).clamp_(1e-6, 1 - 1e-6)
+    noisy = logits + uniform.logit()
+    soft = (noisy / temperature).sigmoid()
+    hard = (noisy > 0).to(soft.dtype)
+    every = torch.arange(logits.shape[1], device=logits.device).expand_as(logits)
+    return Bypass(every, hard == 0, hard + soft - soft.detach())
+
+
+def thresholded(logits: Tensor, threshold: float) -> Bypass:
+    """At inference: tokens with pi > r merge; as many rows as the cloud with the most bypassed tokens has.
+
+    Args:
+        logits: (B, c).
+        threshold: r, 0 merges all, 1 none.
+    """
+    merge = logits.sigmoid() > threshold
+    most = int((~merge).sum(dim=1).max())
+    index = merge.to(torch.uint8).argsort(dim=1, stable=True)[:, :most]
+    valid = ~merge.gather(1, index)
+    return Bypass(index, None if bool(valid.all()) else valid, merge.to(logits.dtype))
+
+
+def ranked(logits: Tensor, bypassed: int) -> Bypass:
+    """For engines of fixed size: the ``bypassed`` tokens with the lowest pi bypass, the others merge.
+
+    Plain operators (TopK, comparison, sum) with static shapes, so that it can be traced.
+    """
+    index = logits.topk(bypassed, dim=1, largest=False).indices
+    merge = 1 - one_hot(index, logits.shape[1], logits.dtype).sum(dim=1)
+    return Bypass(index, None, merge)

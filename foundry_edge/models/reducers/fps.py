@@ -1,0 +1,24 @@
+"""FPS baseline: each token joins the nearest of the first s centres (Foundry, table 1, "FPS student")."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from foundry_edge.models.reducer import Assignment, Reducer, one_hot
+
+
+class NearestCentre(Reducer):
+    """Centres come in FPS order, so the first s of them are themselves an FPS sample of the cloud."""
+
+    def assign(
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        centers: Tensor,
+        count: int,
+        temperature: float | None = None,
+    ) -> Assignment:
+        """By squared distance; the temperature is not used, since nothing is learned."""
+        distance = (centers.unsqueeze(2) - centers[:, None, :count]).square().sum(dim=-1)
+        hard = one_hot(distance.argmin(dim=-1), count, tokens.dtype)
+        return Assignment(hard, hard)
