@@ -6,7 +6,7 @@ from importlib import import_module
 
 import typer
 
-_COMMANDS = ("inspect", "run", "distill", "export", "pretrain", "bench", "bundle", "doctor")
+_COMMANDS = ("inspect", "run", "distill", "export", "import_teacher", "pretrain", "bench", "bundle", "doctor")
 
 
 def register(app: typer.Typer) -> None:

@@ -13,6 +13,7 @@ from foundry_edge.models.model import Loaded, Model
 from foundry_edge.models.store import CONFIG, load_config, load_weights
 from foundry_edge.models.student import Student
 from foundry_edge.models.teacher import Teacher
+from foundry_edge.teachers.importing import published_teacher
 from foundry_edge_runtime.errors import CheckpointError
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -38,12 +39,19 @@ def model_folder(name: str | Path) -> Path:
     return folder
 
 
-def load_teacher(name: str | Path = "embedded:teacher") -> Teacher:
-    """Load a teacher: folder or ``embedded:teacher``; frozen, in eval mode, float32.
+def load_teacher(name: str | Path = "embedded:teacher", *, heads: int | None = None) -> Teacher:
+    """Load a teacher; frozen, in eval mode, float32.
+
+    Args:
+        name: folder, ``embedded:teacher``, or a published .ckpt or .pth file (see `import_teacher`), which is
+            read without running anything in it.
+        heads: attention heads of a published file that does not say.
 
     Raises:
-        CheckpointError: missing, damaged or of another kind; the message names file and field.
+        CheckpointError: missing, damaged, hostile or of another kind; the message names file and field.
     """
+    if Path(name).is_file():
+        return published_teacher(name, heads)
     folder = model_folder(name)
     teacher = Teacher(load_config(folder, TeacherConfig))
     load_weights(folder, teacher)

@@ -1,1 +1,1 @@
-"""Importers of published teacher checkpoints belong here; there is none yet."""
+"""Published teacher checkpoints: read safely, recognised, converted. One adapter class per format."""

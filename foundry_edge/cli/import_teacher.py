@@ -1,0 +1,65 @@
+"""foundry-edge import-teacher."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from foundry_edge.cli import output
+from foundry_edge.cli.options import Json
+
+if TYPE_CHECKING:
+    from foundry_edge.teachers.importing import ImportReport
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(import_teacher)
+
+
+def import_teacher(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="A published .ckpt or .pth file.")],
+    out: Annotated[Path, typer.Option(help="Folder for the teacher.")] = Path("foundry-out/teacher"),
+    heads: Annotated[
+        int | None, typer.Option(help="Attention heads, where the file does not say.", min=1)
+    ] = None,
+    points: Annotated[
+        int | None, typer.Option(help="Points N per cloud [default: the file's, or 1024].", min=1)
+    ] = None,
+    groups: Annotated[int | None, typer.Option(help="Groups c [default: the file's, or 64].", min=1)] = None,
+    group_size: Annotated[
+        int | None, typer.Option(help="Points K per group [default: the file's, or 32].", min=1)
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Convert a published checkpoint (Point-JEPA, point2vec, Point-MAE, Point-BERT) to a teacher folder."""
+    from foundry_edge import import_teacher as run
+
+    report = run(checkpoint, out, heads=heads, points=points, groups=groups, group_size=group_size)
+    for warning in report.warnings:
+        output.notice(f"{checkpoint}: {warning}")
+    output.print_json(report.as_dict()) if json_ else _show(report)
+
+
+def _show(report: ImportReport) -> None:
+    config, spec = report.config, report.config.preprocessing
+    console = output.stdout()
+    lines = [
+        f"{report.kind} teacher: width {config.width}, depth {config.depth}, heads {config.heads}; "
+        f"{spec.points} points in {spec.groups} groups of {spec.group_size}.",
+        f"{len(report.matched)} tensors matched, {len(report.missing)} missing, "
+        f"{len(report.unexpected)} unexpected{_by_part(report.unexpected)}.",
+        f"Teacher in {report.out}.",
+        f"Next: foundry-edge distill --teacher {report.out}",
+    ]
+    for line in lines:
+        console.print(line, highlight=False, markup=False)
+
+
+def _by_part(names: tuple[str, ...]) -> str:
+    counts = Counter(name.partition(".")[0] for name in names)
+    listed = ", ".join(f"{part} {count}" for part, count in counts.items())
+    return f" and left out ({listed})" if listed else ""
