@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
@@ -13,8 +13,12 @@ from foundry_edge.cli.options import Json
 from foundry_edge_runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from foundry_edge.models.config import Query
     from foundry_edge.training.distill import DistillReport
+
+QUERIES: tuple[Literal["anchored", "cosine", "learned"], ...] = ("anchored", "cosine", "learned")
+ROUTINGS: tuple[Literal["hard", "soft"], ...] = ("hard", "soft")
+RESIDUALS: tuple[Literal["mapped", "update"], ...] = ("mapped", "update")
+Name = TypeVar("Name", bound=str)
 
 
 def register(app: typer.Typer) -> None:
@@ -27,9 +31,52 @@ def distill(
         str, typer.Option(help="Teacher: a folder, or embedded:teacher.")
     ] = "embedded:teacher",
     data: options.Data = None,
-    tokens: Annotated[str, typer.Option(help="SuperToken budgets of the elastic student.")] = "1,2,4,8,16",
+    method: Annotated[
+        str,
+        typer.Option(
+            help="dso (SuperTokens), or a baseline under the same loop: fps, kmeans, tome, patchmerger, "
+            "truncation, mimicry, kd-classification, kd-parts."
+        ),
+    ] = "dso",
+    tokens: Annotated[
+        str | None,
+        typer.Option(
+            help="SuperToken budgets of the elastic student [default: 1,2,4,8,16]; one alone is dedicated."
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the student.")] = Path("foundry-out/student"),
-    query: Annotated[str, typer.Option(help="DSO queries: anchored, or learned (the paper's).")] = "anchored",
+    query: Annotated[
+        str | None,
+        typer.Option(help="DSO queries: anchored (the default), cosine, or learned (the paper's)."),
+    ] = None,
+    mixing_blocks: Annotated[
+        int | None, typer.Option(help="Leading teacher blocks that run on all tokens [default: 0].", min=0)
+    ] = None,
+    depth: Annotated[
+        int | None,
+        typer.Option(help="Blocks on the SuperTokens; of truncation and mimicry: all blocks.", min=0),
+    ] = None,
+    width: Annotated[int | None, typer.Option(help="Width of the small model of mimicry.", min=8)] = None,
+    heads: Annotated[int | None, typer.Option(help="Heads of the small model of mimicry.", min=1)] = None,
+    routing: Annotated[
+        str | None, typer.Option(help="How SuperTokens return to tokens: hard (the default) or soft.")
+    ] = None,
+    residual: Annotated[
+        str | None,
+        typer.Option(help="What a token adds to what returns: mapped (the default), or update: itself."),
+    ] = None,
+    gate: Annotated[
+        bool, typer.Option("--gate", help="Train a gate too: tokens may bypass the SuperTokens.")
+    ] = False,
+    merge_rate: Annotated[
+        float, typer.Option(help="Share of the tokens that the gate is to merge.", min=0, max=1)
+    ] = 0.75,
+    freeze_encoder: Annotated[
+        bool, typer.Option("--freeze-encoder", help="Keep the teacher's blocks as they are.")
+    ] = False,
+    temperature: Annotated[
+        str, typer.Option(help="Temperature of the soft assignment at the first and the last step.")
+    ] = "1,0.3",
     views: Annotated[
         int, typer.Option(help="Cached views per shape, augmented but for the first.", min=1)
     ] = 8,
@@ -45,14 +92,23 @@ def distill(
     """Distil a teacher into one SuperToken student that serves every budget."""
     from foundry_edge import distill as run
 
-    if query not in ("anchored", "learned"):
-        raise InputError(f"unknown query {query!r}", where="--query", remedy="use anchored or learned")
     report = run(
         teacher,
         data,
-        tokens=options.numbers(tokens, "--tokens"),
+        method=method,
+        tokens=None if tokens is None else options.numbers(tokens, "--tokens"),
         out=out,
-        query=cast("Query", query),
+        query=_one_of(query, QUERIES, "--query"),
+        mixing_blocks=mixing_blocks,
+        depth=depth,
+        width=width,
+        heads=heads,
+        routing=_one_of(routing, ROUTINGS, "--routing"),
+        residual=_one_of(residual, RESIDUALS, "--residual"),
+        gate=gate,
+        merge_rate=merge_rate,
+        freeze_encoder=freeze_encoder,
+        temperature=_pair(temperature, "--temperature"),
         views=views,
         settings=options.train_settings(
             steps=steps,
@@ -67,17 +123,45 @@ def distill(
     output.print_json(report.as_dict()) if json_ else _show(report)
 
 
+def _one_of(value: str | None, known: tuple[Name, ...], flag: str) -> Name | None:
+    if value is None:
+        return None
+    for name in known:
+        if value == name:
+            return name
+    raise InputError(f"unknown value {value!r}", where=flag, remedy=f"use one of {', '.join(known)}")
+
+
+def _pair(text: str, flag: str) -> tuple[float, float]:
+    try:
+        first, last = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(
+            f"expected two numbers, got {text!r}", where=flag, remedy="for example 1,0.3"
+        ) from None
+    return first, last
+
+
 def _show(report: DistillReport) -> None:
     from rich.table import Table
 
     table = Table(title=f"Agreement with the teacher on {report.held_out} held-out shapes")
-    table.add_column("SuperTokens", justify="right")
-    for name in ("cosine before", "cosine after", "worst cloud", "Smooth L1 before", "Smooth L1 after"):
+    table.add_column("tokens", justify="right")
+    columns = (
+        "cosine before",
+        "cosine after",
+        "worst cloud",
+        "Smooth L1 before",
+        "Smooth L1 after",
+        "in use",
+    )
+    for name in columns:
         table.add_column(name, justify="right")
     for row in report.budgets:
         cells = (row.before.cosine_mean, row.after.cosine_mean, row.after.cosine_worst)
         losses = (row.before.smooth_l1, row.after.smooth_l1)
-        table.add_row(str(row.tokens), *(f"{v:.4f}" for v in cells + losses))
+        used = f"{row.usage['in_use']:.1f}" if row.usage else "-"
+        table.add_row(str(row.tokens), *(f"{v:.4f}" for v in cells + losses), used)
     console = output.stdout()
     console.print(table)
     console.print(
@@ -85,4 +169,5 @@ def _show(report: DistillReport) -> None:
         f"student in {report.out}.",
         highlight=False,
     )
-    console.print("Next: foundry-edge export --precision int8 --tokens 4", highlight=False)
+    if report.method == "dso":
+        console.print("Next: foundry-edge export --precision int8 --tokens 4", highlight=False)

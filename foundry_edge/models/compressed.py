@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from foundry_edge.models.config import CompressedConfig, TeacherConfig
 from foundry_edge.models.heads import ClassificationHead, pool
 from foundry_edge.models.position import PositionalEncoding
+from foundry_edge.models.reducer import Sampling
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.models.tokenizer import Tokenizer
 
@@ -62,7 +63,7 @@ class Compressed(nn.Module):
             self.head.load_state_dict(teacher.head.state_dict())
 
     def reconstruct(
-        self, tokens: Tensor, centers: Tensor, count: int = 0, temperature: float | None = None
+        self, tokens: Tensor, centers: Tensor, count: int = 0, sampling: Sampling | None = None
     ) -> Reconstruction:
         """Tokens (B, c, d) and centres (B, c, 3) to Y_hat (B, c, d).
 
@@ -70,7 +71,7 @@ class Compressed(nn.Module):
             tokens: the tokenizer's output T.
             centers: in FPS order.
             count: s, one of ``budgets``; not used where there are none.
-            temperature: of stochastic choices, in training; None makes them hard.
+            sampling: softens hard choices, in training.
         """
         raise NotImplementedError
 

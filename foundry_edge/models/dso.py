@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from foundry_edge.models.config import Query, Routing
-from foundry_edge.models.reducer import Assignment, Reducer, content, one_hot
+from foundry_edge.models.reducer import Assignment, Reducer, Sampling, content, one_hot
 
 COSINE_SCALE = 20.0
 
@@ -57,21 +57,21 @@ class SupertokenAssignment(Reducer):
         positions: Tensor,
         centers: Tensor,
         count: int,
-        temperature: float | None = None,
+        sampling: Sampling | None = None,
     ) -> Assignment:
-        """Hard, by the largest logit; a temperature makes it straight-through Gumbel-Softmax."""
+        """Hard, by the largest logit; in training straight-through Gumbel-Softmax."""
         logits = self.logits(tokens, positions, count)
-        hard = assign(logits, temperature)
+        hard = assign(logits, sampling)
         return Assignment(hard, logits.softmax(dim=-1) if self.routing == "soft" else hard)
 
 
-def assign(logits: Tensor, temperature: float | None) -> Tensor:
-    """One-hot assignment (B, c, s) of logits (B, c, s), FP32 or wider; a temperature adds soft gradients."""
+def assign(logits: Tensor, sampling: Sampling | None) -> Tensor:
+    """One-hot assignment (B, c, s) of logits (B, c, s), FP32 or wider; sampling adds noise and gradients."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    if temperature is None:
+    if sampling is None:
         return one_hot(logits.argmax(dim=-1), logits.shape[-1], logits.dtype)
-    uniform = torch.rand(logits.shape, device=logits.device).clamp_(1e-9, 1 - 1e-7)
-    soft = ((logits - (-uniform.log()).log()) / temperature).softmax(dim=-1)
+    uniform = sampling.uniform(*logits.shape[1:]).to(logits.device).clamp(1e-9, 1 - 1e-7)
+    soft = ((logits - (-uniform.log()).log()) / sampling.temperature).softmax(dim=-1)
     return one_hot(soft.argmax(dim=-1), soft.shape[-1], soft.dtype) + soft - soft.detach()
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from foundry_edge.models.reducer import one_hot
+from foundry_edge.models.reducer import Sampling, one_hot
 
 START = 1.1
 """Merge logit at the start: a merge probability of 0.75."""
@@ -56,17 +56,17 @@ class Bypass:
         return place.transpose(1, 2) @ rows
 
 
-def sampled(logits: Tensor, temperature: float) -> Bypass:
+def sampled(logits: Tensor, sampling: Sampling) -> Bypass:
     """In training: each token merges with probability pi; every token's row is computed, merged ones masked.
 
     Args:
         logits: (B, c).
-        temperature: of the logistic relaxation that carries the gradient.
+        sampling: noise, and the temperature of the relaxation that carries the gradient.
     """
     logits = logits.float()
-    uniform = torch.rand(logits.shape, device=logits.device).clamp_(1e-6, 1 - 1e-6)
+    uniform = sampling.uniform(logits.shape[1]).to(logits.device).clamp(1e-6, 1 - 1e-6)
     noisy = logits + uniform.logit()
-    soft = (noisy / temperature).sigmoid()
+    soft = (noisy / sampling.temperature).sigmoid()
     hard = (noisy > 0).to(soft.dtype)
     every = torch.arange(logits.shape[1], device=logits.device).expand_as(logits)
     return Bypass(every, hard == 0, hard + soft - soft.detach())

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from foundry_edge.models.compressed import Compressed, Reconstruction
 from foundry_edge.models.config import CompressedConfig
 from foundry_edge.models.position import PositionalEncoding
+from foundry_edge.models.reducer import Sampling
 from foundry_edge.models.transformer import Encoder
 
 
@@ -48,7 +49,7 @@ class Mimicry(Compressed):
         self.train(False)
 
     def reconstruct(
-        self, tokens: Tensor, centers: Tensor, count: int = 0, temperature: float | None = None
+        self, tokens: Tensor, centers: Tensor, count: int = 0, sampling: Sampling | None = None
     ) -> Reconstruction:
         """As `Compressed.reconstruct`; there is nothing to choose."""
         narrow = self.enter(self.norm(tokens))

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm
+
+
+class Sampling(NamedTuple):
+    """How hard choices are softened in training.
+
+    Attributes:
+        temperature: of Gumbel-Softmax, and of the gate's logistic relaxation.
+        uniform: draws (B, *shape) in [0, 1) for the batch at hand, `Step.uniform` for example.
+    """
+
+    temperature: float
+    uniform: Callable[..., Tensor]
 
 
 class Assignment(NamedTuple):
@@ -35,7 +48,7 @@ class Reducer(nn.Module):
         positions: Tensor,
         centers: Tensor,
         count: int,
-        temperature: float | None = None,
+        sampling: Sampling | None = None,
     ) -> Assignment:
         """Assign tokens.
 
@@ -44,7 +57,7 @@ class Reducer(nn.Module):
             positions: (B, c, d).
             centers: (B, c, 3), in FPS order.
             count: s.
-            temperature: of a stochastic assignment with gradients, in training; None is deterministic.
+            sampling: for a stochastic assignment with gradients, in training; None is deterministic.
         """
         raise NotImplementedError
 

@@ -11,7 +11,7 @@ from foundry_edge.models.cau import CrossAttentionUpsampling
 from foundry_edge.models.compressed import Compressed, Reconstruction
 from foundry_edge.models.config import StudentConfig
 from foundry_edge.models.gate import Bypass, Gate, ranked, sampled, thresholded
-from foundry_edge.models.reducer import content
+from foundry_edge.models.reducer import Sampling, content
 from foundry_edge.models.reducers import make_reducer
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.models.transformer import Block, Encoder
@@ -72,7 +72,7 @@ class Student(Compressed):
         tokens: Tensor,
         centers: Tensor,
         count: int = 0,
-        temperature: float | None = None,
+        sampling: Sampling | None = None,
         threshold: float = 0.5,
         bypassed: int | None = None,
     ) -> Reconstruction:
@@ -82,21 +82,21 @@ class Student(Compressed):
             tokens: (B, c, d).
             centers: (B, c, 3), in FPS order.
             count: s, SuperTokens to use.
-            temperature: of Gumbel-Softmax and of the gate's sampling, in training.
+            sampling: softens assignment and gate, in training.
             threshold: r; tokens with a merge probability above it are merged.
             bypassed: k, merge all but the k tokens with the lowest merge probability, whatever r.
         """
         positions = self.position(centers).to(tokens.dtype)
         for block in self.mixing:
             tokens = block(tokens + positions)
-        assigned = self.dso.assign(tokens, positions, centers, count, temperature)
+        assigned = self.dso.assign(tokens, positions, centers, count, sampling)
         if self.gate is None:
             merged, merged_positions = self.dso.merge(tokens, positions, assigned.merge)
             encoded = self.encoder.body(merged, merged_positions)
             returned = self._returned(tokens, positions, merged, merged_positions, encoded, assigned.routes)
             return Reconstruction(self._restored(tokens, returned), assigned.merge)
         logits = self.gate(content(tokens, positions))
-        bypass = _bypass(logits, temperature, threshold, bypassed)
+        bypass = _bypass(logits, sampling, threshold, bypassed)
         returned, weights = self._gated(tokens, positions, *assigned, bypass)
         return Reconstruction(self._restored(tokens, returned), weights, logits.float().sigmoid())
 
@@ -149,9 +149,9 @@ def spread(first: int, last: int, count: int) -> list[int]:
     return [first + (i + 1) * (last - first) // count - 1 for i in range(count)]
 
 
-def _bypass(logits: Tensor, temperature: float | None, threshold: float, bypassed: int | None) -> Bypass:
-    if temperature is not None:
-        return sampled(logits, temperature)
+def _bypass(logits: Tensor, sampling: Sampling | None, threshold: float, bypassed: int | None) -> Bypass:
+    if sampling is not None:
+        return sampled(logits, sampling)
     return thresholded(logits, threshold) if bypassed is None else ranked(logits, bypassed)
 
 

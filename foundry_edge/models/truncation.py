@@ -10,6 +10,7 @@ from torch import Tensor
 
 from foundry_edge.models.compressed import Compressed, Reconstruction
 from foundry_edge.models.config import CompressedConfig
+from foundry_edge.models.reducer import Sampling
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.models.transformer import Encoder
 
@@ -47,7 +48,7 @@ class Truncation(Compressed):
         self.encoder.load_state_dict({k: v for k, v in teacher.encoder.state_dict().items() if k in kept})
 
     def reconstruct(
-        self, tokens: Tensor, centers: Tensor, count: int = 0, temperature: float | None = None
+        self, tokens: Tensor, centers: Tensor, count: int = 0, sampling: Sampling | None = None
     ) -> Reconstruction:
         """As `Compressed.reconstruct`; there is nothing to choose."""
         return Reconstruction(self.encoder(tokens, self.position(centers).to(tokens.dtype)))

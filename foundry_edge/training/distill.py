@@ -4,40 +4,31 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import Progress
 
-from foundry_edge.data.corpus import grouped_corpus, training_side
 from foundry_edge.data.samples import load_samples
-from foundry_edge.data.shapes import TEST, ShapeSet, load_sets
-from foundry_edge.evaluation.fidelity import Fidelity, fidelity
-from foundry_edge.models.compressed import Compressed, Reconstruction
+from foundry_edge.data.shapes import load_sets
+from foundry_edge.evaluation.fidelity import Fidelity
+from foundry_edge.models.compressed import Compressed
 from foundry_edge.models.config import Query, Residual, Routing
-from foundry_edge.models.dso import usage
 from foundry_edge.models.load import load_teacher, model_folder
 from foundry_edge.models.methods import make_method
 from foundry_edge.models.store import save_weights, weights_sha256
-from foundry_edge.models.teacher import Teacher
 from foundry_edge.training.engine import train
+from foundry_edge.training.measure import measure
 from foundry_edge.training.objective import TEMPERATURE, Distillation
 from foundry_edge.training.plot import plot_loss
+from foundry_edge.training.processes import is_main_process
 from foundry_edge.training.report import Report
 from foundry_edge.training.settings import TrainSettings
-from foundry_edge.training.targets import TeacherTargets, teacher_targets
-from foundry_edge_runtime.errors import DataError, InputError
+from foundry_edge.training.target_cache import cache_targets, split_sides
+from foundry_edge_runtime.errors import InputError
 from foundry_edge_runtime.files import write_text
-
-HELD_OUT_SHAPES = 256
-VARIANTS = 4
-"""Groupings per shape; the last is one-sided, so that students are faithful on scans too."""
 
 
 @dataclass(frozen=True)
@@ -164,12 +155,9 @@ def distill(
     fit, check = split_sides(sets)
     targets, held_out = cache_targets(teacher_model, fit, check, views, settings, out / "cache", console)
     before = measure(student, held_out)
-    write_text(out / "settings.json", settings.model_dump_json(indent=2) + "\n")
     objective = Distillation(student, targets, temperature, merge_rate, freeze_encoder)
     train_logged(objective, len(targets), settings, out, console, resume)
     after = measure(student, held_out)
-    save_weights(out, student.config, student)
-    plot_loss(out / "log.jsonl", out / "loss.png")
     result = DistillReport(
         out=out,
         method=method,
@@ -182,8 +170,15 @@ def distill(
             BudgetResult(s, before[s].fidelity, after[s].fidelity, after[s].usage) for s in sorted(after)
         ),
     )
-    write_text(out / "report.json", json.dumps(result.as_dict(), indent=2) + "\n")
+    if is_main_process():
+        _write(out, student, result)
     return result
+
+
+def _write(out: Path, student: Compressed, result: DistillReport) -> None:
+    save_weights(out, student.config, student)
+    plot_loss(out / "log.jsonl", out / "loss.png")
+    write_text(out / "report.json", json.dumps(result.as_dict(), indent=2) + "\n")
 
 
 def _check_ranges(merge_rate: float, temperature: tuple[float, float]) -> None:
@@ -201,87 +196,9 @@ def train_logged(
     objective: Distillation, count: int, settings: TrainSettings, out: Path, console: Console, resume: bool
 ) -> None:
     """Train, with a log, a progress bar and checkpoints in the folder ``out``."""
-    if not resume:
-        (out / "log.jsonl").unlink(missing_ok=True)
+    if is_main_process():
+        write_text(out / "settings.json", settings.model_dump_json(indent=2) + "\n")
+        if not resume:
+            (out / "log.jsonl").unlink(missing_ok=True)
     with Report("distill", out / "log.jsonl", console) as report:
         train(objective, objective, count, settings, out / "checkpoint.pt", report.row, resume)
-
-
-def split_sides(sets: list[ShapeSet]) -> tuple[list[ShapeSet], list[ShapeSet]]:
-    """Training sides, and test sides for the figures (the training side's tail where there is no test side).
-
-    Raises:
-        DataError: there is no training shape.
-    """
-    fit = [s for s in training_side(sets) if len(s)]
-    if not fit:
-        raise DataError("the data hold no training shapes", remedy="mark some with split 0")
-    check = [s.part(TEST) for s in sets if len(s.part(TEST))]
-    if check:
-        return fit, check
-    last = fit[-1]
-    tail = np.arange(len(last)) >= len(last) * 9 // 10
-    return [*fit[:-1], last.where(~tail)], [last.where(tail)]
-
-
-def cache_targets(
-    teacher: Teacher,
-    fit: list[ShapeSet],
-    check: list[ShapeSet],
-    views: int,
-    settings: TrainSettings,
-    cache: Path,
-    console: Console,
-) -> tuple[TeacherTargets, TeacherTargets]:
-    """The teacher's outputs on the training views, and on the held-out shapes as they are (float32)."""
-    spec, variants = teacher.config.preprocessing, min(views, VARIANTS)
-    with console.status("grouping"):
-        groups = grouped_corpus(
-            fit, spec, variants, settings.seed, cache, one_sided_variants=int(variants > 1)
-        )
-        held_out = grouped_corpus([s.first(HELD_OUT_SHAPES) for s in check], spec, 1, 0, cache)
-    fast = torch.bfloat16 if settings.fabric_precision == "bf16-mixed" else torch.float32
-    with _bar(console, "teacher") as advance:
-        targets = teacher_targets(teacher, groups, views, settings.seed, fast, advance)
-        return targets, teacher_targets(teacher, held_out, 1, settings.seed, torch.float32, advance)
-
-
-@contextmanager
-def _bar(console: Console, title: str) -> Iterator[Any]:
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A model at one budget on held-out shapes."""
-
-    fidelity: Fidelity
-    usage: dict[str, float]
-
-
-@torch.no_grad()
-def measure(model: Compressed, held_out: TeacherTargets) -> dict[int, Measured]:
-    """Fidelity and usage at every budget, from cached tokens (float32 arithmetic).
-
-    A method without budgets has one entry, under the number of tokens c.
-    """
-    model.eval()
-    results = {}
-    for count in model.budgets or (held_out.tokens.shape[1],):
-        features, figures = [], []
-        for rows in torch.arange(len(held_out)).split(64):
-            made = model.reconstruct(held_out.tokens[rows].float(), held_out.centers[rows], count)
-            features.append(made.features)
-            figures.append(_usage(made))
-        means = {name: float(np.mean([row[name] for row in figures])) for name in figures[0]}
-        results[count] = Measured(fidelity(torch.cat(features), held_out.features.float()), means)
-    return results
-
-
-def _usage(made: Reconstruction) -> dict[str, float]:
-    found = {} if made.assignment is None else usage(made.assignment)
-    if made.merge is not None and made.assignment is not None:
-        found["merged"] = float(made.assignment.sum(dim=2).mean())
-    return found

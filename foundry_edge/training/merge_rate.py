@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from foundry_edge.training.processes import mean_over_processes
+
 GAIN = 4.0
 INTEGRAL = 0.05
 
@@ -33,7 +35,7 @@ class MergeRate(nn.Module):
 
     def penalty(self, merge: Tensor, scale: Tensor) -> Tensor:
         """-lambda * scale * mean(pi) of merge probabilities (B, c); ``scale`` is the loss, detached."""
-        self.rate = merge.detach().float().mean()
+        self.rate = mean_over_processes(merge.detach().float().mean())
         return -self.price * scale * merge.float().mean()
 
     def adapt(self) -> None:

@@ -8,6 +8,7 @@ from torch.nn.functional import smooth_l1_loss
 
 from foundry_edge.models.compressed import Compressed
 from foundry_edge.models.dso import usage
+from foundry_edge.models.reducer import Sampling
 from foundry_edge.models.student import Student
 from foundry_edge.training.engine import Step
 from foundry_edge.training.merge_rate import MergeRate
@@ -50,9 +51,10 @@ class Distillation(nn.Module):
         """Smooth L1 at a budget drawn from the step's generator."""
         budgets = self.student.budgets or (0,)
         count = budgets[int(step.generator.initial_seed() % len(budgets))]
-        tokens, centers = self.targets.tokens[step.index].float(), self.targets.centers[step.index]
-        made = self.student.reconstruct(tokens, centers, count, cosine(step.progress, *self.temperature))
-        loss = smooth_l1_loss(made.features.float(), self.targets.features[step.index].float())
+        tokens, centers, features = self.targets.batch(step.index, next(self.student.parameters()).device)
+        sampling = Sampling(cosine(step.progress, *self.temperature), step.uniform)
+        made = self.student.reconstruct(tokens, centers, count, sampling)
+        loss = smooth_l1_loss(made.features.float(), features)
         figures = {f"loss_s{count}": float(loss.detach())} if count else {}
         if made.assignment is not None:
             figures |= _usage(made.assignment, count)

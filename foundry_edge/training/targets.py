@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from foundry_edge.data.groupings import GroupedShapes, augment
+from foundry_edge.data.groupings import AUGMENT_DRAWS, GroupedShapes, augment
 from foundry_edge.models.teacher import Teacher
 
 
@@ -28,6 +28,12 @@ class TeacherTargets:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    def batch(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens, centres and features of clouds ``index`` (B,), float32, on ``device``."""
+        parts = (self.tokens[index], self.centers[index], self.features[index])
+        tokens, centers, features = (part.to(device).float() for part in parts)
+        return tokens, centers, features
 
 
 @torch.no_grad()
@@ -62,7 +68,9 @@ def teacher_targets(
         for rows in torch.arange(total).split(batch):
             index, view = rows % len(data), rows // len(data)
             groups, centers = data.batch(index, view % data.groups.shape[1])
-            moved_groups, moved_centers = augment(groups, centers, generator)
+            moved_groups, moved_centers = augment(
+                groups, centers, torch.rand(len(rows), AUGMENT_DRAWS, generator=generator)
+            )
             plain = (view == 0)[:, None, None]
             groups, centers = (
                 torch.where(plain[..., None], groups, moved_groups),

@@ -8,6 +8,12 @@ from torch import Tensor
 
 from foundry_edge.models.config import Query
 from foundry_edge.models.dso import SupertokenAssignment, assign, usage
+from foundry_edge.models.reducer import Sampling
+
+
+def soft(temperature: float | None, batch: int) -> Sampling | None:
+    return None if temperature is None else Sampling(temperature, lambda *shape: torch.rand(batch, *shape))
+
 
 QUERIES: tuple[Query, ...] = ("learned", "cosine", "anchored")
 
@@ -15,7 +21,9 @@ QUERIES: tuple[Query, ...] = ("learned", "cosine", "anchored")
 def _reduce(
     dso: SupertokenAssignment, tokens: Tensor, positions: Tensor, count: int, temperature: float | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    weights = dso.assign(tokens, positions, torch.zeros_like(tokens[..., :3]), count, temperature).merge
+    weights = dso.assign(
+        tokens, positions, torch.zeros_like(tokens[..., :3]), count, soft(temperature, len(tokens))
+    ).merge
     return *dso.merge(tokens, positions, weights), weights
 
 
@@ -80,7 +88,7 @@ def test_hard_assignment_takes_the_first_of_equal_logits() -> None:
 def test_straight_through_assignment_is_one_hot_and_differentiable() -> None:
     torch.manual_seed(0)
     logits = torch.randn(2, 5, 4, requires_grad=True)
-    assignment = assign(logits, 0.5)
+    assignment = assign(logits, soft(0.5, 2))
     torch.testing.assert_close(assignment.max(dim=-1).values, torch.ones(2, 5))
     (assignment * torch.randn(2, 5, 4)).sum().backward()
     assert logits.grad is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from foundry_edge.models.reducer import Assignment, Reducer, one_hot
+from foundry_edge.models.reducer import Assignment, Reducer, Sampling, one_hot
 
 
 class NearestCentre(Reducer):
@@ -16,9 +16,9 @@ class NearestCentre(Reducer):
         positions: Tensor,
         centers: Tensor,
         count: int,
-        temperature: float | None = None,
+        sampling: Sampling | None = None,
     ) -> Assignment:
-        """By squared distance; the temperature is not used, since nothing is learned."""
+        """By squared distance; nothing is learned, so nothing is sampled."""
         distance = (centers.unsqueeze(2) - centers[:, None, :count]).square().sum(dim=-1)
         hard = one_hot(distance.argmin(dim=-1), count, tokens.dtype)
         return Assignment(hard, hard)

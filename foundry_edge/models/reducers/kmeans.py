@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from foundry_edge.models.reducer import Assignment, Reducer, content, one_hot
+from foundry_edge.models.reducer import Assignment, Reducer, Sampling, content, one_hot
 
 LLOYD_STEPS = 5
 
@@ -23,9 +23,9 @@ class KMeans(Reducer):
         positions: Tensor,
         centers: Tensor,
         count: int,
-        temperature: float | None = None,
+        sampling: Sampling | None = None,
     ) -> Assignment:
-        """After `LLOYD_STEPS` updates of the centroids; the temperature is not used."""
+        """After `LLOYD_STEPS` updates of the centroids, in training too."""
         points = content(tokens.float(), positions.float())
         centroids = points[:, :count]
         for _ in range(LLOYD_STEPS):

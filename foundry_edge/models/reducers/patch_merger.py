@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
-from foundry_edge.models.reducer import Assignment, Reducer
+from foundry_edge.models.reducer import Assignment, Reducer, Sampling
 
 SCALE = 20.0
 """Sharpness at the start; tokens have unit variance per channel after the norm."""
@@ -29,9 +29,9 @@ class PatchMerger(Reducer):
         positions: Tensor,
         centers: Tensor,
         count: int,
-        temperature: float | None = None,
+        sampling: Sampling | None = None,
     ) -> Assignment:
-        """Soft in training and at inference alike; the temperature is not used."""
+        """Soft, in training and at inference alike."""
         width = (tokens.shape[-1],)
         keys = layer_norm(tokens, width) + layer_norm(positions, width)
         logits = keys @ self.queries[:count].T

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from foundry_edge.models.reducer import Assignment, Reducer, content
+from foundry_edge.models.reducer import Assignment, Reducer, Sampling, content
 
 
 class TokenMerging(Reducer):
@@ -25,9 +25,9 @@ class TokenMerging(Reducer):
         positions: Tensor,
         centers: Tensor,
         count: int,
-        temperature: float | None = None,
+        sampling: Sampling | None = None,
     ) -> Assignment:
-        """Deterministic; the temperature is not used."""
+        """Deterministic, in training too."""
         points = content(tokens.float(), positions.float())
         members = torch.eye(tokens.shape[1], device=tokens.device).expand(len(tokens), -1, -1)
         while members.shape[2] > count:

@@ -1,0 +1,114 @@
+"""From data sets to cached teacher outputs: sides, groupings, tokens and features, on disk where asked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from foundry_edge.data.corpus import grouped_corpus, training_side
+from foundry_edge.data.groupings import GroupedShapes
+from foundry_edge.data.shapes import TEST, ShapeSet
+from foundry_edge.models.teacher import Teacher
+from foundry_edge.training.settings import TrainSettings
+from foundry_edge.training.targets import TeacherTargets, teacher_targets
+from foundry_edge_runtime.errors import DataError
+from foundry_edge_runtime.files import replacing
+
+HELD_OUT_SHAPES = 256
+VARIANTS = 4
+"""Groupings per shape; the last is one-sided, so that students are faithful on scans too."""
+
+
+def split_sides(sets: list[ShapeSet]) -> tuple[list[ShapeSet], list[ShapeSet]]:
+    """Training sides, and test sides for the figures (the training side's tail where there is no test side).
+
+    Raises:
+        DataError: there is no training shape.
+    """
+    fit = [s for s in training_side(sets) if len(s)]
+    if not fit:
+        raise DataError("the data hold no training shapes", remedy="mark some with split 0")
+    check = [s.part(TEST) for s in sets if len(s.part(TEST))]
+    if check:
+        return fit, check
+    last = fit[-1]
+    tail = np.arange(len(last)) >= len(last) * 9 // 10
+    return [*fit[:-1], last.where(~tail)], [last.where(tail)]
+
+
+def cache_targets(
+    teacher: Teacher,
+    fit: list[ShapeSet],
+    check: list[ShapeSet],
+    views: int,
+    settings: TrainSettings,
+    cache: Path,
+    console: Console,
+    keep: bool = False,
+) -> tuple[TeacherTargets, TeacherTargets]:
+    """The teacher's outputs on the training views, and on the held-out shapes as they are (float32).
+
+    Args:
+        teacher: frozen.
+        fit: sets to train on.
+        check: sets for the figures.
+        views: views per training shape.
+        settings: seed and precision.
+        cache: folder for groupings and kept outputs.
+        console: for progress.
+        keep: write the outputs to ``cache`` too, and read them back (memory-mapped) another time.
+    """
+    spec, variants = teacher.config.preprocessing, min(views, VARIANTS)
+    with console.status("grouping"):
+        groups = grouped_corpus(
+            fit, spec, variants, settings.seed, cache, one_sided_variants=int(variants > 1)
+        )
+        held_out = grouped_corpus([s.first(HELD_OUT_SHAPES) for s in check], spec, 1, 0, cache)
+    fast = torch.bfloat16 if settings.fabric_precision == "bf16-mixed" else torch.float32
+    folder = cache if keep else None
+    with _bar(console, "teacher") as advance:
+        targets = kept_targets(folder, teacher, groups, views, settings.seed, fast, advance)
+        return targets, kept_targets(folder, teacher, held_out, 1, settings.seed, torch.float32, advance)
+
+
+def kept_targets(
+    folder: Path | None,
+    teacher: Teacher,
+    data: GroupedShapes,
+    views: int,
+    seed: int,
+    precision: torch.dtype,
+    on_batch: Callable[[int, int], None],
+) -> TeacherTargets:
+    """`teacher_targets`, kept in ``folder`` under a key of weights, groups and all parameters."""
+    if folder is None:
+        return teacher_targets(teacher, data, views, seed, precision, on_batch)
+    path = folder / f"targets-{_key(teacher, data, views, seed, precision)}.pt"
+    if not path.exists():
+        made = teacher_targets(teacher, data, views, seed, precision, on_batch)
+        with replacing(path) as partial:
+            torch.save({"tokens": made.tokens, "centers": made.centers, "features": made.features}, partial)
+    stored = torch.load(path, weights_only=True, mmap=True)
+    return TeacherTargets(stored["tokens"], stored["centers"], stored["features"])
+
+
+def _key(teacher: Teacher, data: GroupedShapes, views: int, seed: int, precision: torch.dtype) -> str:
+    digest = hashlib.sha256(f"{teacher.config.model_dump_json()} {views} {seed} {precision}".encode())
+    for part in (*teacher.state_dict().values(), data.groups, data.centers):
+        digest.update(part.contiguous().numpy().data)
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _bar(console: Console, title: str) -> Iterator[Any]:
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
