@@ -14,17 +14,28 @@ from foundry_edge_runtime.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from foundry_edge.data.samples import load_samples
+    from foundry_edge.evaluation.evaluate import evaluate
     from foundry_edge.models.load import load_student, load_teacher
     from foundry_edge.teachers.importing import import_teacher
     from foundry_edge.training.distill import distill
     from foundry_edge.training.pretrain import pretrain
     from foundry_edge_export import export
 
-__all__ = ["distill", "export", "import_teacher", "load_samples", "load_student", "load_teacher", "pretrain"]
+__all__ = [
+    "distill",
+    "evaluate",
+    "export",
+    "import_teacher",
+    "load_samples",
+    "load_student",
+    "load_teacher",
+    "pretrain",
+]
 
 # name -> (module, extra it needs; empty for none)
 _PUBLIC = {
     "distill": ("foundry_edge.training.distill", "train"),
+    "evaluate": ("foundry_edge.evaluation.evaluate", "train"),
     "export": ("foundry_edge_export", "export"),
     "import_teacher": ("foundry_edge.teachers.importing", "train"),
     "load_samples": ("foundry_edge.data.samples", ""),

@@ -6,7 +6,18 @@ from importlib import import_module
 
 import typer
 
-_COMMANDS = ("inspect", "run", "distill", "export", "import_teacher", "pretrain", "bench", "bundle", "doctor")
+_COMMANDS = (
+    "inspect",
+    "run",
+    "distill",
+    "export",
+    "evaluate",
+    "import_teacher",
+    "pretrain",
+    "bench",
+    "bundle",
+    "doctor",
+)
 
 
 def register(app: typer.Typer) -> None:

@@ -1,1 +1,1 @@
-"""How good features are: fidelity to the teacher, linear probes."""
+"""How good features are: probes, few-shot, part segmentation, fine-tuning, fidelity to the teacher."""

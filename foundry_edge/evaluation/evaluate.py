@@ -1,0 +1,117 @@
+"""`evaluate`: any model, any data set, every protocol of the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, get_args
+
+from foundry_edge.data.samples import load_samples
+from foundry_edge.data.shapes import ShapeSet, load_sets
+from foundry_edge.evaluation.features import Advance, silent
+from foundry_edge.evaluation.fewshot import few_shot
+from foundry_edge.evaluation.linear import linear_probe, linear_svm
+from foundry_edge.evaluation.rungs import EvaluatedRung, open_rungs
+from foundry_edge.evaluation.subject import Judged, Side
+from foundry_edge.evaluation.summary import EvaluationReport, Metrics, RungResult
+from foundry_edge.evaluation.to_teacher import fidelity_to_teacher
+from foundry_edge_runtime.errors import DataError, InputError
+
+Protocol = Literal["probe", "svm", "fewshot", "finetune", "parts", "fidelity"]
+PROTOCOLS: tuple[str, ...] = get_args(Protocol)
+FROZEN: dict[str, Callable[[Side, Side, tuple[int, ...]], Metrics]] = {
+    "probe": linear_probe,
+    "svm": linear_svm,
+    "fewshot": few_shot,
+}
+
+
+def evaluate(
+    model: str | Path,
+    data: str | Path | ShapeSet | None = None,
+    protocol: str = "probe",
+    *,
+    tokens: tuple[int, ...] | None = None,
+    precision: str | None = None,
+    seeds: tuple[int, ...] = (0, 1, 2),
+    teacher: str | Path | None = None,
+    steps: int | None = None,
+    backend: str = "onnxruntime",
+    progress: Advance = silent,
+) -> EvaluationReport:
+    """Judge a model by one protocol; every choice is made on the training side, figures are of the test side.
+
+    Args:
+        model: folder of a teacher, student, baseline or bundle; ``embedded:teacher``, ``embedded:student`` or
+            ``embedded:bundle``.
+        data: anything that `load_sets` opens as one set, or a set; None takes the embedded samples.
+        protocol: probe, svm, fewshot (frozen global features, accuracy in percent), finetune (accuracy after
+            training all weights), parts (mIoU in percent), fidelity (to the teacher).
+        tokens: budgets; None takes all.
+        precision: of a bundle's rungs; None takes all.
+        seeds: figures are means over them.
+        teacher: for fidelity; None takes the embedded one if it is the model's.
+        steps: of the training in ``finetune`` and ``parts``; None takes their defaults.
+        backend: that runs a bundle's engines.
+        progress: told how far it is.
+
+    Raises:
+        InputError: no such protocol, budget or precision, or the rung cannot be trained.
+        DataError: the data lack what the protocol needs.
+        CheckpointError: the model is missing or damaged.
+        BundleError: the bundle is damaged.
+        BackendError: the backend is not there.
+    """
+    if protocol not in PROTOCOLS:
+        raise InputError(
+            f"unknown protocol {protocol!r}", where="--protocol", remedy=f"use {', '.join(PROTOCOLS)}"
+        )
+    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise InputError(
+            "expected distinct whole numbers from 0", where="--seeds", remedy="for example 0,1,2"
+        )
+    rungs = open_rungs(model, tokens, precision, backend)
+    judged = Judged(one_set(data), progress)
+    metrics, samples = _measure(rungs, judged, protocol, seeds, teacher, steps)
+    return EvaluationReport(
+        model=str(model),
+        data=judged.shapes.name,
+        protocol=protocol,
+        rungs=tuple(
+            RungResult(r.name, r.tokens, r.precision, m) for r, m in zip(rungs, metrics, strict=True)
+        ),
+        seeds=seeds,
+        samples=samples,
+    )
+
+
+def _measure(
+    rungs: list[EvaluatedRung],
+    judged: Judged,
+    protocol: str,
+    seeds: tuple[int, ...],
+    teacher: str | Path | None,
+    steps: int | None,
+) -> tuple[list[Metrics], int]:
+    if protocol == "fidelity":
+        return fidelity_to_teacher(rungs, judged, teacher)
+    sides = [judged.sides(rung) for rung in rungs]
+    judge = FROZEN[protocol]
+    return [judge(train, test, seeds) for train, test in sides], len(sides[0][1])
+
+
+def one_set(data: str | Path | ShapeSet | None) -> ShapeSet:
+    """The one set that ``data`` names; None is the embedded samples.
+
+    Raises:
+        DataError: there is none, or there are several.
+    """
+    if data is None:
+        return load_samples()
+    if isinstance(data, ShapeSet):
+        return data
+    sets = load_sets([Path(data)])
+    if len(sets) > 1:
+        names = ", ".join(shapes.name for shapes in sets)
+        raise DataError(f"holds {len(sets)} data sets ({names})", where=str(data), remedy="name one of them")
+    return sets[0]

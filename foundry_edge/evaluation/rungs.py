@@ -1,0 +1,186 @@
+"""What is judged: a model at one budget, in torch or as an exported rung in its own engine."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foundry_edge import models
+from foundry_edge.evaluation.features import Encode
+from foundry_edge.models.load import load_model, model_folder
+from foundry_edge.models.model import Model
+from foundry_edge_runtime.backends import DEFAULT, available_backend
+from foundry_edge_runtime.bundle import Bundle, load_bundle
+from foundry_edge_runtime.bundle.locate import EMBEDDED as EMBEDDED_BUNDLE
+from foundry_edge_runtime.bundle.manifest import MANIFEST
+from foundry_edge_runtime.bundle.manifest import Rung as ManifestRung
+from foundry_edge_runtime.errors import InputError
+from foundry_edge_runtime.grouping import Preprocessing
+
+BUNDLE = "embedded:bundle"
+TORCH_PRECISION = "fp32"
+
+
+@dataclass(frozen=True)
+class EvaluatedRung:
+    """One (tokens, precision) pair of a model.
+
+    Attributes:
+        tokens: the budget; None where the model has none (a teacher).
+        precision: fp32, fp16 or int8.
+        preprocessing: how points become groups.
+        width: d.
+        encode: groups (B, c, K, 3) and centres (B, c, 3) to features (B, c, d).
+        digest: of the weights and all that decides the features.
+        teacher_sha256: of the teacher it was distilled from; empty when unknown.
+        model: the network behind it; None for an engine, which cannot be trained.
+    """
+
+    tokens: int | None
+    precision: str
+    preprocessing: Preprocessing
+    width: int
+    encode: Encode
+    digest: str
+    teacher_sha256: str = ""
+    model: Model | None = None
+
+    @property
+    def name(self) -> str:
+        """For example ``s4-int8``; ``full-fp32`` where there is no budget."""
+        return f"{'full' if self.tokens is None else f's{self.tokens}'}-{self.precision}"
+
+
+def open_rungs(
+    model: str | Path,
+    tokens: tuple[int, ...] | None = None,
+    precision: str | None = None,
+    backend: str = DEFAULT,
+) -> list[EvaluatedRung]:
+    """The rungs of a model, fewest tokens first.
+
+    Args:
+        model: folder of a teacher, student or baseline, or of a bundle; ``embedded:teacher``,
+            ``embedded:student`` or ``embedded:bundle``.
+        tokens: budgets to take; None takes all.
+        precision: precision to take; None takes all. A network in torch is fp32.
+        backend: that runs the engines of a bundle.
+
+    Raises:
+        CheckpointError: no such model, or it is damaged.
+        BundleError: the bundle is damaged.
+        InputError: the model has no such rung.
+        BackendError: the backend is not there.
+    """
+    folder = EMBEDDED_BUNDLE if str(model) == BUNDLE else Path(model)
+    if str(model) == BUNDLE or (folder / MANIFEST).is_file():
+        rungs = _engines(load_bundle(folder), tokens, precision, backend)
+    else:
+        rungs = _torch_rungs(model, tokens, precision)
+    if not rungs:
+        wanted = ", ".join(str(w) for w in (tokens, precision) if w is not None)
+        raise InputError(
+            f"has no rung with {wanted}", where=str(model), remedy="leave out --tokens and --precision"
+        )
+    return rungs
+
+
+def _torch_rungs(
+    name: str | Path, tokens: tuple[int, ...] | None, precision: str | None
+) -> list[EvaluatedRung]:
+    if precision not in (None, TORCH_PRECISION):
+        raise InputError(
+            f"a network in torch is {TORCH_PRECISION}, not {precision}",
+            where="--precision",
+            remedy="give the bundle exported from it",
+        )
+    model, digest = load_model(name), folder_digest(model_folder(name))
+    unknown = sorted(set(tokens or ()) - set(model.budgets))
+    if unknown:
+        known = ", ".join(map(str, model.budgets)) or "none"
+        raise InputError(f"has no budget of {unknown[0]} tokens (it has {known})", where=str(name))
+    budgets: tuple[int | None, ...] = tokens or model.budgets or (None,)
+    return [torch_rung(model, budget, digest) for budget in budgets]
+
+
+def torch_rung(model: Model, tokens: int | None, digest: str) -> EvaluatedRung:
+    """A network at one budget."""
+    return EvaluatedRung(
+        tokens=tokens,
+        precision=TORCH_PRECISION,
+        preprocessing=model.preprocessing,
+        width=model.width,
+        encode=lambda groups, centers: model.encode_groups(groups, centers, tokens),
+        digest=f"{digest}-{tokens}-{_code_digest()}",
+        teacher_sha256=str(getattr(model.config, "teacher_sha256", "")),
+        model=model,
+    )
+
+
+def _engines(
+    bundle: Bundle, tokens: tuple[int, ...] | None, precision: str | None, backend: str
+) -> list[EvaluatedRung]:
+    chosen = [
+        rung
+        for rung in bundle.manifest.rungs
+        if (tokens is None or rung.tokens in tokens) and precision in (None, rung.precision)
+    ]
+    chosen.sort(key=lambda rung: (rung.tokens, rung.precision))
+    return [_engine(bundle, rung, backend) for rung in chosen]
+
+
+def _engine(bundle: Bundle, rung: ManifestRung, backend: str) -> EvaluatedRung:
+    manifest = bundle.manifest
+    return EvaluatedRung(
+        tokens=rung.tokens,
+        precision=rung.precision,
+        preprocessing=manifest.preprocessing,
+        width=manifest.width,
+        encode=_LazyEngine(bundle, rung, backend),
+        digest=f"{rung.graph.sha256}-{rung.weights.sha256}-{backend}",
+        teacher_sha256=manifest.teacher_sha256,
+    )
+
+
+class _LazyEngine:
+    """An engine that is loaded at its first batch."""
+
+    def __init__(self, bundle: Bundle, rung: ManifestRung, backend: str) -> None:
+        self._bundle, self._rung = bundle, rung
+        self._backend = available_backend(backend)
+
+    @functools.cached_property
+    def _run(self) -> Encode:
+        engine = self._backend.load(self._bundle.graph(self._rung), self._bundle.manifest.preprocessing)
+
+        def run(groups: Tensor, centers: Tensor) -> Tensor:
+            arrays = (np.ascontiguousarray(part.numpy(), dtype=np.float32) for part in (groups, centers))
+            return torch.from_numpy(engine.run(*arrays).tokens)
+
+        return run
+
+    def __call__(self, groups: Tensor, centers: Tensor) -> Tensor:
+        return self._run(groups, centers)
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 over the configuration and the weights of a model folder."""
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("*.json"), *folder.glob("*.safetensors")]):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+@functools.cache
+def _code_digest() -> str:
+    """Of the code of the networks: features kept in the cache are of this code."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(next(iter(models.__path__))).rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

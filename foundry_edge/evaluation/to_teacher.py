@@ -1,0 +1,67 @@
+"""The protocol `fidelity`: a rung's tokens against its teacher's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from foundry_edge.data.shape_set import TEST
+from foundry_edge.evaluation.cka import linear_cka
+from foundry_edge.evaluation.fidelity import fidelity
+from foundry_edge.evaluation.rungs import EvaluatedRung, folder_digest, torch_rung
+from foundry_edge.evaluation.subject import Judged
+from foundry_edge.evaluation.summary import Metrics
+from foundry_edge.models.load import EMBEDDED, load_model, model_folder
+from foundry_edge.models.store import weights_sha256
+from foundry_edge_runtime.errors import CheckpointError, DataError
+
+DEFAULT_TEACHER = f"{EMBEDDED}teacher"
+
+
+def fidelity_to_teacher(
+    rungs: list[EvaluatedRung], judged: Judged, teacher: str | Path | None
+) -> tuple[list[Metrics], int]:
+    """Cosine (mean and worst cloud), Smooth L1 and CKA of the tokens on the test side, and its size.
+
+    Args:
+        rungs: of one model.
+        judged: the data.
+        teacher: folder or ``embedded:teacher``; None takes the embedded one if the rungs are its own.
+
+    Raises:
+        DataError: there is no test side.
+        CheckpointError: the teacher is not at hand, or of another form.
+    """
+    test = judged.shapes.split == TEST
+    if not test.any():
+        raise DataError("has no test side", where=judged.shapes.name, remedy="mark some shapes with split 1")
+    reference = _teacher(rungs[0], teacher)
+    expected = judged.tokens(reference, test)
+    metrics = []
+    for rung in rungs:
+        tokens = judged.tokens(rung, test)
+        found = fidelity(tokens, expected)
+        metrics.append(
+            {
+                "cosine_mean": found.cosine_mean,
+                "cosine_worst": found.cosine_worst,
+                "smooth_l1": found.smooth_l1,
+                "cka": linear_cka(tokens.flatten(0, 1), expected.flatten(0, 1)),
+            }
+        )
+    return metrics, len(expected)
+
+
+def _teacher(rung: EvaluatedRung, named: str | Path | None) -> EvaluatedRung:
+    name = named or DEFAULT_TEACHER
+    folder = model_folder(name)
+    if named is None and weights_sha256(folder) != rung.teacher_sha256:
+        raise CheckpointError(
+            "the model's teacher is not the embedded one", remedy="name it with --teacher FOLDER"
+        )
+    model = load_model(name)
+    if (model.width, model.preprocessing) != (rung.width, rung.preprocessing):
+        theirs, ours = (f"d={m.width}, {m.preprocessing}" for m in (model, rung))
+        raise CheckpointError(
+            f"the teacher has {theirs}, the model {ours}", where=str(name), remedy="name its own teacher"
+        )
+    return torch_rung(model, None, folder_digest(folder))
