@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from foundry_edge.cli.ladder import RUN, ladder_table
+from foundry_edge.cli.live import Live
 from foundry_edge.cli.output import notice, stderr, stdout
 from foundry_edge_runtime.errors import printable
 from foundry_edge_runtime.inspection import Failure
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from foundry_edge_runtime.result import Prediction, Result
+    from foundry_edge_runtime.run import Running
 
 _BAR = 24
 _EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
@@ -25,34 +27,32 @@ class Report:
     """Prints results as they come.
 
     Args:
-        many: one line for each scan, and a summary.
+        many: one line for each scan; on a terminal with a live line below.
+        running: the stream that they come from.
     """
 
-    def __init__(self, many: bool) -> None:
+    def __init__(self, many: bool, running: Running) -> None:
         self._many = many
         self._console = stdout()
-        self._done: list[float] = []
-        self._failed = 0
+        self._live = Live(self._console, running) if many and self._console.is_terminal else None
 
-    def show(self, result: Result | Failure) -> None:
-        """Print one result."""
+    def show(self, result: Result | Failure | None) -> None:
+        """Print one result; None only brings the live line up to date."""
         if isinstance(result, Failure):
-            self._failed += 1
             self._console.print(_failure_line(result), soft_wrap=True)
-            return
-        self._done.append(result.latency.total)
-        if self._many:
+        elif result is not None and (self._many or result.scan is not None):
             self._console.print(_line(result), soft_wrap=True)
-        else:
+        elif result is not None:
             self._single(result)
+        if self._live is not None:
+            self._live.update(None if isinstance(result, Failure) else result)
 
-    def close(self) -> None:
-        """Print the summary of many scans, on stderr."""
-        if self._many:
-            middle = (
-                f", {sorted(self._done)[len(self._done) // 2]:.1f} ms each (median)" if self._done else ""
-            )
-            notice(f"{len(self._done)} scans done{middle}, {self._failed} failed")
+    def __enter__(self) -> Report:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.close()
 
     def _single(self, result: Result) -> None:
         console, ascii_only = self._console, self._console.options.ascii_only
@@ -176,6 +176,7 @@ def _line(result: Result) -> Text:
         (f"{label:<28}", style),
         f" {result.latency.total:8.1f} ms  ",
         (printable(result.cloud.source), "bold"),
+        ("" if result.scan is None else f" scan {result.scan}", "dim"),
     )
 
 

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from foundry_edge.cli import options
-
-if TYPE_CHECKING:
-    from foundry_edge_runtime.inspection import Failure
-    from foundry_edge_runtime.result import Result
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +19,7 @@ def run(
         str,
         typer.Argument(
             metavar="SCAN|FOLDER|-",
-            help="A scan, a folder of scans, or '-': a scan or a list of paths on standard input.",
+            help="A scan, a folder, a bag, ros2:/topic, or '-': a scan or a list of paths on standard input.",
         ),
     ],
     bundle: options.Bundle = None,
@@ -36,6 +30,20 @@ def run(
     precision: options.Precision = None,
     backend: options.Backend = None,
     strict: options.Strict = False,
+    adaptive: Annotated[
+        bool, typer.Option("--adaptive", help="Hold --max-latency-ms under load by switching engines.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Of a folder: wait for more scans, until a signal.")
+    ] = False,
+    ledger: Annotated[
+        str | None,
+        typer.Option(
+            "--ledger",
+            metavar="FILE",
+            help="Keep the record of each finished scan in FILE, and pass over those in it.",
+        ),
+    ] = None,
     save: Annotated[
         str | None,
         typer.Option("--save", metavar="DIR", help="Write the features of each scan (npz) to DIR."),
@@ -46,51 +54,38 @@ def run(
     vertices: options.Vertices = False,
     seed: Annotated[int, typer.Option("--seed", help="Seed of sampling a mesh's surface.", min=0)] = 0,
     json: options.Json = False,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Logs on standard error as JSON, one object a line.")
+    ] = False,
 ) -> None:
     """Name scans and compute their features, within a budget."""
-    from foundry_edge.cli.output import notice
-    from foundry_edge_runtime.inspection import Failure
+    from foundry_edge.cli.logs import logging_to
+    from foundry_edge.cli.stream import show_all
     from foundry_edge_runtime.run import run as run_scans
     from foundry_edge_runtime.run import scans_of
 
-    scans = scans_of(scan)
-    results = run_scans(
-        scans,
-        bundle=bundle,
-        max_latency_ms=max_latency_ms,
-        min_accuracy=min_accuracy,
-        max_memory_mb=max_memory_mb,
-        tokens=tokens,
-        precision=precision,
-        backend=backend,
-        strict=strict,
-        save=save,
-        salvage=salvage,
-        columns=columns,
-        topic=topic,
-        vertices=vertices,
-        seed=seed,
-        notify=notice,
-    )
-    failed = 0
-    with _shown(scans.many, json) as show:
-        for result in results:
-            show(result)
-            failed += isinstance(result, Failure)
-    if failed:
-        raise typer.Exit(1)
-
-
-@contextmanager
-def _shown(many: bool, json: bool) -> Iterator[Callable[[Result | Failure], None]]:
-    """What prints a result: JSON lines, or the report for people and its last line."""
-    if json:
-        from foundry_edge.cli.output import print_json
-
-        yield lambda result: print_json(result.as_json())
-        return
-    from foundry_edge.cli.report import Report
-
-    report = Report(many)
-    yield report.show
-    report.close()
+    with logging_to(log_json) as log:
+        scans = scans_of(scan, watch=watch)
+        running = run_scans(
+            scans,
+            bundle=bundle,
+            max_latency_ms=max_latency_ms,
+            min_accuracy=min_accuracy,
+            max_memory_mb=max_memory_mb,
+            tokens=tokens,
+            precision=precision,
+            backend=backend,
+            strict=strict,
+            adaptive=adaptive,
+            ledger=ledger,
+            save=save,
+            salvage=salvage,
+            columns=columns,
+            topic=topic,
+            vertices=vertices,
+            seed=seed,
+            notify=log.notice,
+        )
+        code = show_all(running, log, many=scans.many, json=json)
+    if code:
+        raise typer.Exit(code)

@@ -17,7 +17,7 @@ Every message is one line: what is wrong, where (file and field), and the remedy
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 def printable(text: object) -> str:
@@ -45,6 +45,19 @@ class FoundryEdgeError(Exception):
     def __str__(self) -> str:
         head = f"{self.where}: {self.problem}" if self.where else self.problem
         return printable(f"{head}; {self.remedy}" if self.remedy else head)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(
+    kind: type[FoundryEdgeError], arguments: tuple[Any, ...], fields: dict[str, Any]
+) -> FoundryEdgeError:
+    """An error that came from another process, whatever its constructor takes."""
+    error = kind.__new__(kind, *arguments)
+    error.args = arguments
+    error.__dict__.update(fields)
+    return error
 
 
 class InputError(FoundryEdgeError):

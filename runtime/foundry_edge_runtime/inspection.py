@@ -57,14 +57,22 @@ class Inspection:
 
 @dataclass(frozen=True)
 class Failure:
-    """An input of a folder or list that could not be read."""
+    """An input of a folder or list that could not be read or computed.
+
+    Attributes:
+        input: its name.
+        error: why.
+        scan: the number of the scan, where the input holds several.
+    """
 
     input: str
     error: FoundryEdgeError
+    scan: int | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The record that `inspect --json` prints in place of the result."""
-        return {"schema": 1, "input": self.input, "error": str(self.error)}
+        """The record that `inspect --json` and `run --json` print in place of the result."""
+        number = {} if self.scan is None else {"scan": self.scan}
+        return {"schema": 1, "input": self.input, **number, "error": str(self.error)}
 
 
 def inspect(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from foundry_edge_runtime.adaptive import Rungs, ladder_of, warm_ladder
 from foundry_edge_runtime.backends.base import Backend, Engine
 from foundry_edge_runtime.backends.registry import available_backend
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle
+from foundry_edge_runtime.candidates import rungs_allowed
 from foundry_edge_runtime.choice import Choice, choose
-from foundry_edge_runtime.errors import BackendError, GateError
+from foundry_edge_runtime.errors import BackendError, GateError, InputError
 from foundry_edge_runtime.profile.model import EngineFailure, Profile
 from foundry_edge_runtime.profile.store import empty_profile
-from foundry_edge_runtime.selection import Notify, select
+from foundry_edge_runtime.selection import Notify, quick_profile, select
 
 
 class Opener:
@@ -45,6 +47,7 @@ class Opener:
         self._bundle = bundle
         self._budget = budget if backend is None else replace(budget, backend=backend.name)
         self._profile = profile
+        self._given = profile is not None
         self._backend = backend
         self._strict = strict
         self._notify = notify
@@ -63,6 +66,34 @@ class Opener:
                 return choice, self._load(choice)
             except BackendError as error:
                 self.failed(choice, error)
+
+    def warm(self, choice: Choice, engine: Engine) -> Rungs:
+        """The ladder around the engine chosen, loaded as far as the memory allows; for `--adaptive`.
+
+        Raises:
+            InputError: the budget has no latency to hold.
+        """
+        if self._budget.max_latency_ms is None:
+            raise InputError("--adaptive needs a latency to hold", remedy="add --max-latency-ms")
+        profile = self._whole_profile()
+        ladder = ladder_of(self._bundle.manifest, profile, self._budget)
+        rungs = warm_ladder(ladder, (choice, engine), self._budget, self._load)
+        if rungs.left_out:
+            self._notify(f"not kept warm (memory, or they fail to load): {', '.join(rungs.left_out)}")
+        return rungs
+
+    def _whole_profile(self) -> Profile:
+        """A profile with every engine that may be used; what the stored one lacks is measured shortly."""
+        if self._profile is None:
+            self._profile = empty_profile(self._bundle.manifest)
+        if self._backend is None and not self._given:
+            allowed = rungs_allowed(self._bundle.manifest, self._budget)
+            missing = [rung for rung in allowed if not self._profile.measured(rung)]
+            if missing:
+                self._notify(f"measuring {len(missing)} more engines for --adaptive")
+                known = quick_profile(self._bundle, self._budget, notify=self._notify)
+                self._profile = known.add(*self._profile.failures)
+        return self._profile
 
     def failed(self, choice: Choice, error: BackendError) -> None:
         """Take an engine out of the choice, or raise the error again when strict."""

@@ -52,6 +52,7 @@ class Result:
         pooled: (2d,) float32 global feature, mean and maximum over the tokens.
         logits: (labels,) float32, None when the rung has no head.
         saved: the file written by `--save`.
+        scan: the number of the scan, counted from 1, where the input holds several.
     """
 
     cloud: PointCloud
@@ -65,6 +66,7 @@ class Result:
     pooled: FloatArray = field(repr=False)
     logits: FloatArray | None = field(repr=False, default=None)
     saved: Path | None = None
+    scan: int | None = None
 
     @property
     def confident(self) -> bool:
@@ -89,6 +91,7 @@ class Result:
         return {
             "schema": SCHEMA,
             "input": cloud.source,
+            **({} if self.scan is None else {"scan": self.scan}),
             "points": points_record(cloud),
             "bounds": {"min": list(cloud.bounds.min), "max": list(cloud.bounds.max)},
             "warnings": list(self.warnings),

@@ -14,7 +14,7 @@ from foundry_edge_runtime.files import replacing
 from foundry_edge_runtime.result import Result
 
 
-def feature_file(source: str, folder: Path, root: Path | None = None) -> Path:
+def feature_file(source: str, folder: Path, root: Path | None = None, scan: int | None = None) -> Path:
     """Where the features of a scan go.
 
     Args:
@@ -22,11 +22,13 @@ def feature_file(source: str, folder: Path, root: Path | None = None) -> Path:
         folder: what `--save` names.
         root: the folder the scan was found in; its subfolders are kept. Without it a scan of a list
             gets a hash of its path, so that equal names in different folders do not meet.
+        scan: the number of the scan, where the source holds several.
     """
+    number = "" if scan is None else f".{scan:06d}"
     if root is not None:
-        return folder / f"{os.path.relpath(source, root)}.npz"
+        return folder / f"{os.path.relpath(source, root)}{number}.npz"
     digest = hashlib.sha256(os.fsencode(os.path.abspath(source))).hexdigest()[:8]  # noqa: PTH100 - no link followed
-    return folder / f"{Path(source).name.strip('-') or 'stdin'}-{digest}.npz"
+    return folder / f"{Path(source).name.strip('-') or 'stdin'}-{digest}{number}.npz"
 
 
 def save_features(result: Result, path: Path) -> Result:

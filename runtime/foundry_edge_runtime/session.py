@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
@@ -14,11 +16,21 @@ from foundry_edge_runtime.bundle.load import Bundle, load_bundle
 from foundry_edge_runtime.errors import BackendError, BundleError, ScanError
 from foundry_edge_runtime.grouping import Groups, group_points
 from foundry_edge_runtime.opening import Opener
-from foundry_edge_runtime.pointcloud import PointCloud
+from foundry_edge_runtime.pointcloud import FloatArray, PointCloud
 from foundry_edge_runtime.profile.model import Profile
 from foundry_edge_runtime.readers import as_cloud
 from foundry_edge_runtime.result import Latency, Result, top_classes
 from foundry_edge_runtime.selection import Notify, silent
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A cloud that was read and grouped, and how long both took in ms."""
+
+    cloud: PointCloud
+    grouped: Groups
+    read_ms: float
+    group_ms: float
 
 
 class Session:
@@ -31,10 +43,12 @@ class Session:
         backend: run on this object instead of a backend chosen by name.
         strict: an unmet budget and a failing engine are errors; otherwise the closest engine is taken,
             and the next best takes the place of one that fails.
+        adaptive: hold ``budget.max_latency_ms`` while conditions change, by switching engines.
         notify: told in one line what is measured and what fails.
 
     Attributes:
         choice: the engine and why.
+        rungs: when adaptive, the engines kept warm.
 
     Raises:
         BundleError: the bundle is not what its manifest says.
@@ -51,6 +65,7 @@ class Session:
         profile: Profile | None = None,
         backend: Backend | None = None,
         strict: bool = False,
+        adaptive: bool = False,
         notify: Notify = silent,
     ) -> None:
         self.bundle = bundle or load_bundle()
@@ -60,6 +75,7 @@ class Session:
         )
         self._closed = False
         self.choice, self._engine = self._opener.open()
+        self.rungs = self._opener.warm(self.choice, self._engine) if adaptive else None
 
     def run(self, points: PointCloud | npt.ArrayLike, *, read_ms: float = 0.0) -> Result:
         """Compute one cloud.
@@ -72,24 +88,46 @@ class Session:
             ScanError: no valid point, or more than the memory holds.
             BackendError: the engine failed.
         """
+        return self.compute([self.prepare(points, read_ms=read_ms)])[0]
+
+    def prepare(self, points: PointCloud | npt.ArrayLike, *, read_ms: float = 0.0) -> Prepared:
+        """Check and group one cloud; arguments and `ScanError` as those of `run`."""
         started = time.perf_counter()
         cloud = points if isinstance(points, PointCloud) else as_cloud(points)
         grouped = self._group(cloud)
-        between = time.perf_counter()
-        outputs = self._compute(grouped)
-        ended = time.perf_counter()
-        group_ms, engine_ms = (between - started) * 1e3, (ended - between) * 1e3
-        logits = None if outputs.logits is None else outputs.logits[0]
+        return Prepared(cloud, grouped, read_ms, (time.perf_counter() - started) * 1e3)
+
+    def compute(self, batch: Sequence[Prepared]) -> list[Result]:
+        """Run clouds through the engine at once; each is charged its share of the engine's time.
+
+        Raises:
+            BackendError: the engine failed, and so did every other that may be used.
+        """
+        started = time.perf_counter()
+        groups = np.stack([one.grouped.groups for one in batch])
+        centers = np.stack([one.grouped.centers for one in batch])
+        outputs = self._compute(groups, centers)
+        engine_ms = (time.perf_counter() - started) * 1e3 / len(batch)
+        results = [self._result(one, outputs, row, engine_ms) for row, one in enumerate(batch)]
+        if self.rungs is not None:
+            for result in results:
+                latency = result.latency.group + result.latency.engine
+                self.choice, self._engine = self.rungs.observe(latency)
+        return results
+
+    def _result(self, one: Prepared, outputs: Outputs, row: int, engine_ms: float) -> Result:
+        logits = None if outputs.logits is None else outputs.logits[row]
+        total = one.read_ms + one.group_ms + engine_ms
         return Result(
-            cloud=cloud,
+            cloud=one.cloud,
             bundle=self.bundle,
             choice=self.choice,
             budget=self.budget,
-            latency=Latency(read_ms, group_ms, engine_ms, read_ms + group_ms + engine_ms),
+            latency=Latency(one.read_ms, one.group_ms, engine_ms, total),
             top=None if logits is None else top_classes(logits, self.bundle.manifest.labels),
-            tokens=outputs.tokens[0],
-            centers=grouped.centers,
-            pooled=outputs.pooled[0],
+            tokens=outputs.tokens[row],
+            centers=one.grouped.centers,
+            pooled=outputs.pooled[row],
             logits=logits,
         )
 
@@ -101,19 +139,27 @@ class Session:
                 f"its {len(cloud)} points do not fit into memory", where=cloud.source, remedy="thin it out"
             ) from None
 
-    def _compute(self, grouped: Groups) -> Outputs:
-        """One cloud on the engine; a failing engine is replaced, and what it was asked is asked again."""
+    def _compute(self, groups: FloatArray, centers: FloatArray) -> Outputs:
+        """A batch on the engine; a failing engine is replaced, and what it was asked is asked again."""
         while not self._closed:
             try:
-                outputs = self._engine.run(grouped.groups[None], grouped.centers[None])
+                outputs = self._engine.run(groups, centers)
                 self._check(outputs)
             except BackendError as error:
-                self._engine.close()
-                self._opener.failed(self.choice, error)
-                self.choice, self._engine = self._opener.open()
+                self._replace(error)
             else:
                 return outputs
         raise BackendError("the session was closed", where=self.choice.backend)
+
+    def _replace(self, error: BackendError) -> None:
+        """The next engine in the place of the one that failed: a warm one, else the best that loads."""
+        self._engine.close()
+        self._opener.failed(self.choice, error)
+        warm = self.rungs.remove() if self.rungs is not None else None
+        if warm is None:
+            self.rungs = None
+            warm = self._opener.open()
+        self.choice, self._engine = warm
 
     def _check(self, outputs: Outputs) -> None:
         """Features and logits must be finite, and there is one label for each logit."""
@@ -130,7 +176,8 @@ class Session:
     def close(self) -> None:
         """Free the engine; the session cannot run afterwards."""
         self._closed = True
-        self._engine.close()
+        for engine in [self._engine] if self.rungs is None else self.rungs.engines:
+            engine.close()
 
     def __enter__(self) -> Session:
         return self

@@ -174,7 +174,7 @@ def test_save_folder_that_is_a_file(scans: Path, bundle_folder: Path) -> None:
 def test_scans_of_a_folder(scans: Path) -> None:
     found = scans_of(scans)
     assert (found.many, found.root) == (True, scans)
-    assert len(list(found.names)) == 3
+    assert len(list(found.items)) == 3
 
 
 def test_scan_that_does_not_fit_into_memory_is_one_failure(

@@ -83,8 +83,32 @@ def read_message(source: Source, data: bytes, encoding: str) -> RawCloud:
     big = reader.integer(1) != 0
     point_step, row_step = reader.integer(), reader.integer()
     points = reader.bytes(reader.integer())
-    _check_sizes(source, (height, width), (point_step, row_step), len(points))
-    return _cloud(source, fields, _rows(fields, points, (height, width), (point_step, row_step), big, source))
+    return cloud_of(source, fields, points, (height, width), (point_step, row_step), big)
+
+
+def cloud_of(
+    source: Source,
+    fields: list[PointField],
+    points: bytes,
+    shape: tuple[int, int],
+    steps: tuple[int, int],
+    big: bool,
+) -> RawCloud:
+    """The points of a message that was taken apart.
+
+    Args:
+        source: for error messages.
+        fields: of each point.
+        points: the data.
+        shape: height and width.
+        steps: point_step and row_step, in bytes.
+        big: whether numbers are big-endian.
+
+    Raises:
+        ScanError: a size or a field contradicts the data.
+    """
+    _check_sizes(source, shape, steps, len(points))
+    return _cloud(source, fields, _rows(fields, points, shape, steps, big, source))
 
 
 def _fields(source: Source, reader: _Reader) -> list[PointField]:

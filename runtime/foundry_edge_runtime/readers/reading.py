@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 
@@ -14,7 +15,7 @@ from foundry_edge_runtime.pointcloud import Bounds, PointCloud
 from foundry_edge_runtime.readers.detect import SUFFIXES, detect
 from foundry_edge_runtime.readers.policy import choose_origin, finish, recentre
 from foundry_edge_runtime.readers.raw import Options, RawCloud
-from foundry_edge_runtime.readers.registry import scans_of
+from foundry_edge_runtime.readers.registry import holds_several, scans_of
 from foundry_edge_runtime.readers.sampling import sample_surface
 from foundry_edge_runtime.readers.source import Source, open_source
 
@@ -69,30 +70,83 @@ def read_scans(
         yield from scans_in(opened, options)
 
 
+def read_each(
+    source: str | os.PathLike[str], options: Options, skip: int = 0
+) -> Iterator[tuple[int | None, PointCloud | ScanError]]:
+    """The scans of one input as they are read, each with its number; a damaged one of several as its error.
+
+    Args:
+        source: path, or "-" for standard input.
+        options: see `read_points`.
+        skip: leave out so many scans from the beginning, unjudged.
+
+    Yields:
+        The number, counted from 1 (None for a format that holds one scan), and the scan.
+
+    Raises:
+        ScanError, MissingExtraError: see `read_points`; of several scans those before it were given.
+    """
+    with open_source(source) as opened, _known_errors(opened):
+        name = _format(opened, options)
+        outcomes = scans_of(name)(opened, options)
+        for number in count(1):
+            judged = _next(opened, outcomes, options, judge=number > skip)
+            if judged is None:
+                break
+            if number <= skip:
+                continue
+            if holds_several(name):
+                yield number, judged
+            elif isinstance(judged, ScanError):
+                raise judged
+            else:
+                yield None, judged
+
+
 def scans_in(source: Source, options: Options) -> Iterator[PointCloud]:
     """The scans of an open source; whatever goes wrong is a `FoundryEdgeError`."""
-    try:
+    with _known_errors(source):
         yield from _scans(source, options)
+
+
+@contextmanager
+def _known_errors(source: Source) -> Iterator[None]:
+    try:
+        yield
     except MemoryError:
         raise source.error("the scan does not fit into memory", "split it into smaller files") from None
     except OSError as error:
         raise source.error(f"cannot be read: {error.strerror or error}", "check the disk") from None
 
 
-def _scans(source: Source, options: Options) -> Iterator[PointCloud]:
+def _format(source: Source, options: Options) -> str:
+    """The format by content; a name that says otherwise is warned of."""
     format_name = detect(source, options.columns)
     hint = SUFFIXES.get(source.suffix, format_name)
     if hint != format_name and {hint, format_name} != {"text", "obj"}:
         source.warn(f"the name ends in {source.suffix}, but the content is {format_name.upper()}")
+    return format_name
+
+
+def _next(
+    source: Source, outcomes: Iterator[RawCloud | ScanError], options: Options, *, judge: bool = True
+) -> PointCloud | ScanError | None:
+    """The next scan under the policy, None at the end."""
+    with np.errstate(all="ignore"):  # noise read as numbers overflows; the policy judges it
+        raw = next(outcomes, None)
+        if raw is None:
+            return None
+        return _judge(source, raw, options) if judge else source.error("left out")
+
+
+def _scans(source: Source, options: Options) -> Iterator[PointCloud]:
+    outcomes = scans_of(_format(source, options))(source, options)
     pending: PointCloud | None = None
     failures: list[ScanError] = []
-    outcomes = scans_of(format_name)(source, options)
     for number in count(1):
-        with np.errstate(all="ignore"):  # noise read as numbers overflows; the policy judges it
-            raw = next(outcomes, None)
-            if raw is None:
-                break
-            judged = _judge(source, raw, options)
+        judged = _next(source, outcomes, options)
+        if judged is None:
+            break
         if isinstance(judged, ScanError):
             failures.append(judged)
             source.warn(f"scan {number} was left out: {judged.problem}")

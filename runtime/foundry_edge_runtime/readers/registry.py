@@ -34,6 +34,11 @@ FORMATS = (*_MODULES, *_SCANS)
 """Names of all formats."""
 
 
+def holds_several(format_name: str) -> bool:
+    """Whether a file of this format may hold more than one scan."""
+    return format_name in _SCANS
+
+
 def scans_of(format_name: str) -> ReadScans:
     """The reader of a format, imported on first use; a file with one scan yields one."""
     if format_name in _SCANS:

@@ -1,0 +1,113 @@
+"""Running a stream to its end: results to stdout as they come, counts at the end, signals in between."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from foundry_edge.cli.logs import Log
+from foundry_edge_runtime.inspection import Failure
+
+if TYPE_CHECKING:
+    from foundry_edge_runtime.result import Result
+    from foundry_edge_runtime.run import Running
+
+    Show = Callable[[Result | Failure | None], None]
+
+GRACE_SECONDS = 4.5  # for the scan being computed when a signal comes; 5 s are promised
+
+
+class Signalled:
+    """Which signal came, if one did.
+
+    Attributes:
+        code: the exit code it asks for, 0 when none came.
+    """
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self.code = 0
+        self._stop = stop
+
+    def __call__(self, number: int, _: Any) -> None:
+        """Handle a signal: the first ends the stream after its scan, the second at once."""
+        if self.code:
+            raise SystemExit(128 + number)
+        self.code = 128 + number
+        self._stop()
+        timer = threading.Timer(GRACE_SECONDS, os._exit, [self.code])
+        timer.daemon = True
+        timer.start()
+
+
+def show_all(running: Running, log: Log, *, many: bool, json: bool) -> int:
+    """Show the results of a stream and say at the end how many there were.
+
+    Args:
+        running: from `run`.
+        log: where the counts go.
+        many: whether the stream may hold several scans.
+        json: one JSON object a line, or lines for people.
+
+    Returns:
+        The exit code: that of a signal, 1 when a scan failed, else 0.
+    """
+    with ExitStack() as stack:
+        signalled = stack.enter_context(_signals(running)) if many else None
+        stack.callback(_summarise, running, log, many)
+        stack.callback(running.close)
+        show = stack.enter_context(_shown(running, many, json))
+        for result in _results(running):
+            show(result)
+            if isinstance(result, Failure) and log.structured:
+                log.say("warning", "scan_failed", str(result.error), input=result.input, scan=result.scan)
+    failed = int(running.counts.failed > 0)
+    return failed if signalled is None else signalled.code or failed
+
+
+def _results(running: Running) -> Iterator[Result | Failure | None]:
+    """The results, None when there is nothing at the moment."""
+    while True:
+        try:
+            result = running.poll()
+        except StopIteration:
+            return
+        yield result
+
+
+@contextmanager
+def _signals(running: Running) -> Iterator[Signalled]:
+    """While it lasts, SIGTERM and SIGINT end the stream after the scan that is being computed."""
+    signalled = Signalled(running.stop)
+    before = {number: signal.signal(number, signalled) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield signalled
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _summarise(running: Running, log: Log, many: bool) -> None:
+    counts = running.counts
+    if not (many or counts.received > 1 or counts.skipped):
+        return
+    skipped = f"; {counts.skipped} were done before" if counts.skipped else ""
+    text = f"{counts.received} scans in: {counts.done} done, {counts.failed} failed, {counts.dropped} dropped"
+    log.say("info", "summary", text + skipped, **counts.as_json())
+
+
+@contextmanager
+def _shown(running: Running, many: bool, json: bool) -> Iterator[Show]:
+    """What prints a result: JSON lines, or the report for people; None is a moment without a result."""
+    if json:
+        from foundry_edge.cli.output import print_json
+
+        yield lambda result: None if result is None else print_json(result.as_json())
+        return
+    from foundry_edge.cli.report import Report
+
+    with Report(many, running) as report:
+        yield report.show

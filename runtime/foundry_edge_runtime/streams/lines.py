@@ -1,0 +1,59 @@
+"""Paths on standard input, one a line, as they come."""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+from foundry_edge_runtime.streams.items import TICK_SECONDS, Item
+
+_PEEK = 4096
+_CHUNK = 1 << 16
+
+
+def is_list_of_paths() -> bool:
+    """Whether the first line on standard input names an existing file; nothing is taken from it."""
+    line, end, _ = _stdin().peek(_PEEK).partition(b"\n")
+    return bool(end) and b"\0" not in line and Path(os.fsdecode(line.rstrip(b"\r"))).is_file()
+
+
+def paths() -> Iterator[Item | None]:
+    """The paths; None when no line came for a while. Empty lines are passed over."""
+    rest = b""
+    for chunk in _chunks():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if name := os.fsdecode(line.rstrip(b"\r")):
+                yield Item(name)
+        if not chunk:
+            yield None
+    if name := os.fsdecode(rest.rstrip(b"\r")):
+        yield Item(name)
+
+
+def _chunks() -> Iterator[bytes]:
+    """What comes, b"" when nothing does for a while, until the end; a wait can be interrupted."""
+    stream = _stdin()
+    try:
+        handle = stream.fileno()
+    except io.UnsupportedOperation:  # not a real file: it never keeps us waiting
+        yield stream.read()
+        return
+    yield stream.read1(len(stream.peek(_PEEK)))
+    while True:
+        if not select.select([handle], [], [], TICK_SECONDS)[0]:
+            yield b""
+            continue
+        chunk = os.read(handle, _CHUNK)
+        if not chunk:
+            return
+        yield chunk
+
+
+def _stdin() -> io.BufferedReader:
+    return cast("io.BufferedReader", sys.stdin.buffer)
