@@ -88,23 +88,26 @@ def cached_groupings(
     return grouped
 
 
-def augment(groups: Tensor, centers: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+AUGMENT_DRAWS = 6
+"""Uniform draws that one augmented cloud needs."""
+
+
+def augment(groups: Tensor, centers: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
     """Point-JEPA's augmentation on grouped clouds: anisotropic scale 0.8-1.2, mirrors, rotation about z.
 
     Args:
         groups: (B, c, K, 3).
         centers: (B, c, 3).
+        draws: (B, AUGMENT_DRAWS), uniform in [0, 1).
 
     Returns:
         The transformed pair.
     """
-    batch = len(groups)
-    angle = torch.rand(batch, generator=generator) * (2 * torch.pi)
+    angle = draws[:, 0] * (2 * torch.pi)
     cos, sin = angle.cos(), angle.sin()
-    zero, one = torch.zeros(batch), torch.ones(batch)
-    turn = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], dim=1).view(batch, 3, 3)
-    scale = 0.8 + 0.4 * torch.rand(batch, 3, generator=generator)
-    flip = 1 - 2 * (torch.rand(batch, 3, generator=generator) < 0.5).float()
-    flip[:, 2] = 1
-    matrix = (turn @ torch.diag_embed(scale * flip)).transpose(1, 2)
+    zero, one = torch.zeros_like(cos), torch.ones_like(cos)
+    turn = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], dim=1).view(-1, 3, 3)
+    mirror = torch.stack([torch.where(draws[:, i] < 0.5, -one, one) for i in (1, 2)] + [one], dim=1)
+    scale = 0.8 + 0.4 * draws[:, 3:AUGMENT_DRAWS]
+    matrix = (turn @ torch.diag_embed(scale * mirror)).transpose(1, 2)
     return groups @ matrix[:, None], centers @ matrix

@@ -15,9 +15,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 
+from foundry_edge.training.average import WeightAverage
+from foundry_edge.training.processes import (
+    Share,
+    average_gradients,
+    is_main_process,
+    launch,
+    wait_for_all,
+)
 from foundry_edge.training.schedule import warmup_cosine
 from foundry_edge.training.settings import TrainSettings
 from foundry_edge_runtime.errors import CheckpointError, DataError
@@ -29,16 +36,24 @@ class Step:
     """One step's inputs to an objective.
 
     Attributes:
-        index: (B,) int64, shapes of this batch.
-        generator: source of all randomness of the step.
+        index: (B,) int64, this process's shapes of the batch.
+        generator: source of all randomness of the step, the same in every process.
         number: zero-based.
         progress: 0 at the first step, 1 at the last.
+        share: this process's rows of the whole batch; None when it has all of them.
     """
 
     index: Tensor
     generator: torch.Generator
     number: int
     progress: float
+    share: Share | None = None
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Draws (B, *shape) in [0, 1): this process's rows of what one process would draw for the batch."""
+        if self.share is None:
+            return torch.rand(len(self.index), *shape, generator=self.generator)
+        return torch.rand(self.share.total, *shape, generator=self.generator)[self.share.rows]
 
 
 class Objective(Protocol):
@@ -99,26 +114,27 @@ def train(
     """
     for name in ("lightning.fabric", "lightning.pytorch"):  # either may be the one that speaks
         logging.getLogger(name).setLevel(logging.WARNING)
-    fabric = Fabric(accelerator=settings.accelerator, devices=1, precision=settings.fabric_precision)
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    first = _restore(module, optimiser, settings, checkpoint) if resume and checkpoint.exists() else 0
+    fabric = launch(settings)
+    home = next(module.parameters()).device
+    module.to(fabric.device)
+    state = _State.fresh(module, settings)
+    first = state.restore(checkpoint) if resume and checkpoint.exists() else 0
     meter = _Meter(settings, first)
     for number in range(first, settings.steps):
         step = _step(number, count, settings)
-        for group in optimiser.param_groups:
-            group["lr"] = warmup_cosine(number, settings.steps, settings.warmup, settings.learning_rate)
+        rate = warmup_cosine(number, settings.steps, settings.warmup, settings.learning_rate)
         with fabric.autocast():
             loss, figures = objective.loss(step)
         fabric.backward(loss)
-        nn.utils.clip_grad_norm_(parameters, settings.clip)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        state.update(rate)
         objective.after_step(step)
-        if row := meter.add(number, float(loss.detach()), len(step.index), figures):
+        row = meter.add(number, float(loss.detach()), min(settings.batch, count), figures)
+        if row and is_main_process():
             on_log(row)
         if (number + 1) % settings.checkpoint_every == 0 or number + 1 == settings.steps:
-            _save(module, optimiser, settings, number + 1, checkpoint)
+            state.save(number + 1, checkpoint)
+    state.finish()
+    module.to(home)
 
 
 def _step(number: int, count: int, settings: TrainSettings) -> Step:
@@ -126,7 +142,89 @@ def _step(number: int, count: int, settings: TrainSettings) -> Step:
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     index = batch_index(count, settings.batch, number, settings.seed)
-    return Step(index, generator, number, number / max(settings.steps - 1, 1))
+    share = Share.of_this_process(len(index))
+    mine = index if share is None else index[share.rows]
+    return Step(mine, generator, number, number / max(settings.steps - 1, 1), share)
+
+
+@dataclass(frozen=True)
+class _State:
+    """Everything a step changes, and what a checkpoint holds."""
+
+    module: nn.Module
+    optimiser: torch.optim.AdamW
+    average: WeightAverage | None
+    settings: TrainSettings
+
+    @classmethod
+    def fresh(cls, module: nn.Module, settings: TrainSettings) -> _State:
+        trained = [p for p in module.parameters() if p.requires_grad]
+        average = WeightAverage(trained, settings.ema) if settings.ema else None
+        return cls(module, _adamw(trained, settings), average, settings)
+
+    def update(self, rate: float) -> None:
+        """One optimiser step on the gradients of all processes."""
+        trained = [p for group in self.optimiser.param_groups for p in group["params"]]
+        average_gradients(trained)
+        nn.utils.clip_grad_norm_(trained, self.settings.clip)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.average:
+            self.average.update()
+
+    def finish(self) -> None:
+        """Leave the averaged weights in the module, if there are any."""
+        if self.average:
+            self.average.apply()
+
+    def save(self, step: int, path: Path) -> None:
+        """Write a checkpoint, in the main process only."""
+        if is_main_process():
+            state = {
+                "step": step,
+                "settings": self.settings.model_dump_json(),
+                "module": self.module.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "average": self.average.weights if self.average else [],
+            }
+            with replacing(path) as partial:
+                torch.save(state, partial)
+        wait_for_all()
+
+    def restore(self, path: Path) -> int:
+        """Continue from a checkpoint; returns the steps it has behind it."""
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            written = TrainSettings.model_validate_json(state["settings"])
+            self.module.load_state_dict(state["module"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            if self.average:
+                self.average.load(state["average"])
+        except Exception as error:
+            reason = f"cannot resume from it ({type(error).__name__}: {str(error).splitlines()[0]})"
+            raise CheckpointError(reason, where=path, remedy="delete it or start without --resume") from error
+        if written.recipe() != self.settings.recipe():
+            raise CheckpointError(
+                "it belongs to a run with other settings",
+                where=path,
+                remedy="use the same flags, or another --out",
+            )
+        return int(state["step"])
+
+
+def _adamw(trained: list[nn.Parameter], settings: TrainSettings) -> torch.optim.AdamW:
+    """AdamW without decay on biases, norms and single vectors.
+
+    beta2 is 0.95: with 0.999 the first steps, whose gradients are up to a thousand times larger than
+    later ones, fill the second moment and stall the encoder for a thousand steps (docs/pretraining.md).
+    """
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, settings.beta2))
 
 
 class _Meter:
@@ -161,34 +259,3 @@ class _Meter:
 
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
-
-
-def _save(
-    module: nn.Module, optimiser: torch.optim.Optimizer, settings: TrainSettings, step: int, path: Path
-) -> None:
-    state = {
-        "step": step,
-        "settings": settings.model_dump_json(),
-        "module": module.state_dict(),
-        "optimiser": optimiser.state_dict(),
-    }
-    with replacing(path) as partial:
-        torch.save(state, partial)
-
-
-def _restore(module: nn.Module, optimiser: torch.optim.Optimizer, settings: TrainSettings, path: Path) -> int:
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        written = TrainSettings.model_validate_json(state["settings"])
-        module.load_state_dict(state["module"])
-        optimiser.load_state_dict(state["optimiser"])
-    except Exception as error:
-        reason = f"cannot resume from it ({type(error).__name__}: {str(error).splitlines()[0]})"
-        raise CheckpointError(reason, where=path, remedy="delete it or start without --resume") from error
-    if written.recipe() != settings.recipe():
-        raise CheckpointError(
-            "it belongs to a run with other settings",
-            where=path,
-            remedy="use the same flags, or another --out",
-        )
-    return int(state["step"])

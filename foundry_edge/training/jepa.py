@@ -14,6 +14,7 @@ from foundry_edge.models.teacher import Teacher
 from foundry_edge.models.transformer import Encoder
 from foundry_edge.training.engine import Step
 from foundry_edge.training.mae import draw, take
+from foundry_edge.training.processes import gathered, mean_over_processes, process_rank
 from foundry_edge.training.schedule import cosine
 
 TARGETS = 4
@@ -31,7 +32,7 @@ def greedy_walk(centers: Tensor) -> Tensor:
         centers: (B, c, 3); the walk starts at the centre with the smallest coordinate sum.
     """
     batch, count = centers.shape[:2]
-    rows = torch.arange(batch)
+    rows = torch.arange(batch, device=centers.device)
     distance = torch.cdist(centers, centers)
     current = centers.sum(dim=2).argmin(dim=1)
     order = [current]
@@ -107,12 +108,14 @@ class JointEmbedding(nn.Module):
         self.teacher = teacher
         self.ema = copy.deepcopy(teacher).requires_grad_(False)
         self.predictor = Predictor(config.width, max(config.width // 2, 32), max(config.depth // 3, 1), 2)
-        self.project = nn.Linear(config.width, 128)
+        self.project = nn.Sequential(
+            nn.LayerNorm(config.width), nn.Linear(config.width, 512), nn.GELU(), nn.Linear(512, 128)
+        )
         self.layers = tuple(sorted({max(config.depth * i // 3, 1) for i in (1, 2, 3)}))
 
     def loss(self, step: Step) -> tuple[Tensor, dict[str, float]]:
         """Smooth L1 to the EMA encoder's standardised features, plus the contrastive term."""
-        groups, centers = draw(self.data, step)
+        groups, centers = draw(self.data, step, self.predictor.mask_token.device)
         order = greedy_walk(centers)
         targets, context = contiguous_blocks(centers.shape[1], step.generator)
         wanted, spread = self._targets(groups, centers)
@@ -137,20 +140,24 @@ class JointEmbedding(nn.Module):
         tokens, positions = self.ema.tokenizer(groups), self.ema.position(centers)
         states = self.ema.encoder.hidden_states(tokens, positions, self.layers)
         mean = torch.stack([layer_norm(s.float(), s.shape[-1:]) for s in states]).mean(dim=0)
-        wanted = (mean - mean.mean(dim=(0, 1))) / (mean.std(dim=(0, 1)) + 1e-4)
+        center = mean_over_processes(mean.mean(dim=(0, 1)))
+        variance = mean_over_processes((mean - center).square().mean(dim=(0, 1)))
+        wanted = (mean - center) / (variance.sqrt() + 1e-4)
         between_shapes = float(wanted.mean(dim=1).std(dim=0).mean())
         return wanted, between_shapes / max(float(wanted.std(dim=1).mean()), 1e-9)
 
     @torch.no_grad()
     def _other_view(self, step: Step) -> Tensor:
         """Pooled EMA features (B, d) of half the centres of a second, differently augmented view."""
-        groups, centers = draw(self.data, step)
+        groups, centers = draw(self.data, step, self.predictor.mask_token.device)
         kept = max(centers.shape[1] // 2, 4)
         return self.ema.encode_groups(groups[:, :kept], centers[:, :kept]).float().mean(dim=1)
 
     def _contrast(self, context: Tensor, target: Tensor) -> Tensor:
-        a, b = normalize(self.project(context).float(), dim=1), normalize(self.project(target).float(), dim=1)
-        return cross_entropy(a @ b.T / CONTRAST_TEMPERATURE, torch.arange(len(a)))
+        a = normalize(self.project(context).float(), dim=1)
+        b = normalize(self.project(gathered(target)).float(), dim=1)
+        own = torch.arange(len(a), device=a.device) + process_rank() * len(a)
+        return cross_entropy(a @ b.T / CONTRAST_TEMPERATURE, own)
 
     @torch.no_grad()
     def after_step(self, step: Step) -> None:

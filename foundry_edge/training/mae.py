@@ -5,14 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from foundry_edge.data.groupings import GroupedShapes, augment
+from foundry_edge.data.groupings import AUGMENT_DRAWS, GroupedShapes, augment
 from foundry_edge.models.position import PositionalEncoding
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.models.transformer import Encoder
 from foundry_edge.training.engine import Step
 
 MASK_RATIO = 0.6
-DECODER_DEPTH = 2
+DECODER_DEPTH = 4
+HEAD_STD = 0.005
+"""First reconstructions then have the size of a group (about 0.1), and so have the first gradients."""
 
 
 def chamfer_l1(a: Tensor, b: Tensor) -> Tensor:
@@ -23,7 +25,7 @@ def chamfer_l1(a: Tensor, b: Tensor) -> Tensor:
 
 def take(tokens: Tensor, index: Tensor) -> Tensor:
     """Rows ``index`` (B, n) of ``tokens`` (B, c, ...)."""
-    return tokens[torch.arange(len(tokens))[:, None], index]
+    return tokens[torch.arange(len(tokens), device=tokens.device)[:, None], index]
 
 
 class MaskedReconstruction(nn.Module):
@@ -39,12 +41,14 @@ class MaskedReconstruction(nn.Module):
         self.mask_token = nn.Parameter(torch.zeros(config.width))
         self.head = nn.Linear(config.width, config.preprocessing.group_size * 3)
         nn.init.trunc_normal_(self.mask_token, std=0.02)
+        nn.init.normal_(self.head.weight, std=HEAD_STD)
+        nn.init.zeros_(self.head.bias)
 
     def loss(self, step: Step) -> tuple[Tensor, dict[str, float]]:
         """Chamfer-L1 between the masked groups and their reconstruction."""
-        groups, centers = draw(self.data, step)
+        groups, centers = draw(self.data, step, self.mask_token.device)
         batch, count = centers.shape[:2]
-        order = torch.rand(batch, count, generator=step.generator).argsort(dim=1)
+        order = step.uniform(count).argsort(dim=1).to(centers.device)
         hidden = int(count * MASK_RATIO)
         masked, visible = order[:, :hidden], order[:, hidden:]
         features = self.teacher.encode_groups(take(groups, visible), take(centers, visible))
@@ -59,13 +63,12 @@ class MaskedReconstruction(nn.Module):
         """Nothing to do: there is no EMA copy."""
 
 
-def draw(data: GroupedShapes, step: Step) -> tuple[Tensor, Tensor]:
+def draw(data: GroupedShapes, step: Step, device: torch.device) -> tuple[Tensor, Tensor]:
     """An augmented batch; every other step takes the first half of the centres.
 
     Mixing c/2 and c is cheaper than c alone and as good (c/2 alone hurts at c).
     """
-    variants = data.groups.shape[1]
-    variant = torch.randint(variants, (len(step.index),), generator=step.generator)
-    groups, centers = augment(*data.batch(step.index, variant), step.generator)
+    variant = (step.uniform() * data.groups.shape[1]).long()
+    groups, centers = augment(*data.batch(step.index, variant), step.uniform(AUGMENT_DRAWS))
     kept = centers.shape[1] if step.number % 2 else max(centers.shape[1] // 2, 4)
-    return groups[:, :kept], centers[:, :kept]
+    return groups[:, :kept].to(device), centers[:, :kept].to(device)

@@ -20,6 +20,7 @@ from foundry_edge.training.engine import train
 from foundry_edge.training.jepa import JointEmbedding
 from foundry_edge.training.mae import MaskedReconstruction
 from foundry_edge.training.plot import plot_loss
+from foundry_edge.training.processes import is_main_process
 from foundry_edge.training.report import Report, chained
 from foundry_edge.training.settings import TrainSettings
 from foundry_edge.training.watch import ValidationProbe, validation_probes, watch_collapse, watch_probes
@@ -107,13 +108,15 @@ def pretrain(
     run = _Run(
         _fresh_teacher(config, corpus, settings.seed), corpus, validation_probes(sides, config), out, resume
     )
-    write_text(out / "settings.json", settings.model_dump_json(indent=2) + "\n")
-    if not resume:
-        (out / "log.jsonl").unlink(missing_ok=True)
+    if is_main_process():
+        write_text(out / "settings.json", settings.model_dump_json(indent=2) + "\n")
+        if not resume:
+            (out / "log.jsonl").unlink(missing_ok=True)
     for stage in stages(objective, epochs, mae_share):
         run.stage(stage, settings)
-        save_weights(out, config, run.teacher)
-    plot_loss(out / "log.jsonl", out / "loss.png")
+        if is_main_process():
+            save_weights(out, config, run.teacher)
+            plot_loss(out / "log.jsonl", out / "loss.png")
     accuracies = {p.name: round(p.accuracy(run.teacher), 2) for p in run.probes}
     return PretrainReport(out, len(corpus), round(time.perf_counter() - started, 1), accuracies)
 

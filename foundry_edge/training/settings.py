@@ -19,6 +19,8 @@ class TrainSettings(BaseModel):
     learning_rate: float = Field(1e-3, gt=0, description="peak of the cosine")
     weight_decay: float = Field(0.05, ge=0)
     warmup: float = Field(0.05, ge=0, le=1, description="share of the steps with a rising rate")
+    beta2: float = Field(0.95, gt=0, lt=1, description="AdamW's memory of squared gradients")
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights that are kept; 0 is off")
     clip: float = Field(5.0, gt=0, description="largest gradient norm")
     seed: int = Field(0, ge=0)
     precision: Literal["auto", "32-true", "bf16-mixed"] = Field("auto", description="Lightning Fabric's name")

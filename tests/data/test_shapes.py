@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from foundry_edge.data.groupings import augment, cached_groupings, group_shapes
+from foundry_edge.data.groupings import AUGMENT_DRAWS, augment, cached_groupings, group_shapes
 from foundry_edge.data.labels import canonical, merged, relabel
 from foundry_edge.data.one_sided import one_sided
 from foundry_edge.data.scenes import make_scenes
@@ -70,10 +70,9 @@ def test_cached_groupings_are_the_groupings(tmp_path: Path) -> None:
 def test_augmentation_moves_groups_and_centres_alike() -> None:
     xyz = torch.from_numpy(sphere(64)).view(1, 8, 8, 3)
     centers = xyz[:, :, 0]
-    groups, moved = augment(xyz - centers[:, :, None], centers, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(
-        groups + moved[:, :, None], augment(xyz, centers, torch.Generator().manual_seed(0))[0]
-    )
+    draws = torch.rand(len(xyz), AUGMENT_DRAWS, generator=torch.Generator().manual_seed(0))
+    groups, moved = augment(xyz - centers[:, :, None], centers, draws)
+    torch.testing.assert_close(groups + moved[:, :, None], augment(xyz, centers, draws)[0])
     scale = (groups + moved[:, :, None]).norm(dim=-1)
     assert float(scale.min()) > 0.79
     assert float(scale.max()) < 1.21
