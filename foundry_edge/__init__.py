@@ -15,9 +15,11 @@ from foundry_edge_runtime.errors import MissingExtraError
 if TYPE_CHECKING:
     from foundry_edge.data.samples import load_samples
     from foundry_edge.evaluation.evaluate import evaluate
-    from foundry_edge.models.load import load_student, load_teacher
+    from foundry_edge.models.cost import macs
+    from foundry_edge.models.load import load_model, load_student, load_teacher
     from foundry_edge.teachers.importing import import_teacher
     from foundry_edge.training.distill import distill
+    from foundry_edge.training.finetune import finetune
     from foundry_edge.training.pretrain import pretrain
     from foundry_edge_export import export
 
@@ -25,10 +27,13 @@ __all__ = [
     "distill",
     "evaluate",
     "export",
+    "finetune",
     "import_teacher",
+    "load_model",
     "load_samples",
     "load_student",
     "load_teacher",
+    "macs",
     "pretrain",
 ]
 
@@ -37,10 +42,13 @@ _PUBLIC = {
     "distill": ("foundry_edge.training.distill", "train"),
     "evaluate": ("foundry_edge.evaluation.evaluate", "train"),
     "export": ("foundry_edge_export", "export"),
+    "finetune": ("foundry_edge.training.finetune", "train"),
     "import_teacher": ("foundry_edge.teachers.importing", "train"),
+    "load_model": ("foundry_edge.models.load", "train"),
     "load_samples": ("foundry_edge.data.samples", ""),
     "load_student": ("foundry_edge.models.load", "train"),
     "load_teacher": ("foundry_edge.models.load", "train"),
+    "macs": ("foundry_edge.models.cost", "train"),
     "pretrain": ("foundry_edge.training.pretrain", "train"),
 }
 

@@ -12,6 +12,8 @@ _COMMANDS = (
     "distill",
     "export",
     "evaluate",
+    "finetune",
+    "macs",
     "import_teacher",
     "pretrain",
     "bench",

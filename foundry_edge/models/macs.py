@@ -1,13 +1,20 @@
 """Multiply-accumulates of one cloud, by stage, attention products included.
 
 Only products count, as in the paper's figures: no additions, norms or activations. The student is counted
-in its inference form (folded tokenizer, folded queries, values on s rows), the teacher with the folded
-tokenizer too.
+in its inference form (folded tokenizer, folded queries, values on s rows), all others with the folded
+tokenizer too. One multiply-accumulate is two floating-point operations.
 """
 
 from __future__ import annotations
 
-from foundry_edge.models.config import StudentConfig, TeacherConfig
+from collections.abc import Callable
+
+from foundry_edge.models.config import CompressedConfig, StudentConfig, TeacherConfig
+from foundry_edge.models.mimicry import MimicryConfig
+from foundry_edge.models.reducers.kmeans import LLOYD_STEPS
+from foundry_edge.models.truncation import TruncationConfig
+
+Stages = dict[str, int]
 
 
 def tokenizer_macs(config: TeacherConfig) -> int:
@@ -17,50 +24,119 @@ def tokenizer_macs(config: TeacherConfig) -> int:
     return spec.groups * (spec.group_size * per_point + 256 * 512 + config.reduce_from * config.width)
 
 
-def position_macs(config: TeacherConfig) -> int:
+def position_macs(config: TeacherConfig, width: int | None = None) -> int:
     """MLP 3-128-d on the c centres."""
-    return config.preprocessing.groups * (3 * 128 + 128 * config.width)
+    return config.preprocessing.groups * (3 * 128 + 128 * (width or config.width))
+
+
+def block_macs(width: int, mlp_ratio: float, count: int) -> int:
+    """One block on ``count`` tokens: qkv and projection, two attention products, the MLP."""
+    linear = count * (4 * width * width + 2 * width * int(width * mlp_ratio))
+    return linear + 2 * count * count * width
 
 
 def encoder_macs(config: TeacherConfig, count: int) -> int:
-    """All blocks on ``count`` tokens: qkv and projection, two attention products, the MLP."""
-    width = config.width
-    linear = count * (4 * width * width + 2 * width * int(width * config.mlp_ratio))
-    return config.depth * (linear + 2 * count * count * width)
+    """All the teacher's blocks on ``count`` tokens."""
+    return config.depth * block_macs(config.width, config.mlp_ratio, count)
 
 
-def teacher_macs(config: TeacherConfig) -> dict[str, int]:
+def teacher_macs(config: TeacherConfig) -> Stages:
     """Stage -> multiply-accumulates of one cloud through the teacher."""
-    stages = {
-        "tokenizer": tokenizer_macs(config),
-        "position": position_macs(config),
-        "encoder": encoder_macs(config, config.preprocessing.groups + config.cls_token),
+    stages = _entrance(config) | {
+        "encoder": encoder_macs(config, config.preprocessing.groups + config.cls_token)
     }
     return stages | _head(config)
 
 
-def student_macs(config: StudentConfig, count: int) -> dict[str, int]:
-    """Stage -> multiply-accumulates of one cloud through the student with ``count`` SuperTokens."""
-    teacher = config.teacher
-    groups, width = teacher.preprocessing.groups, teacher.width
-    hidden = int(width * teacher.mlp_ratio)
+def student_macs(config: StudentConfig, count: int, bypassed: int = 0) -> Stages:
+    """Stage -> multiply-accumulates of one cloud through a student.
+
+    Args:
+        config: of a SuperToken student or of a baseline that merges tokens in another way.
+        count: s.
+        bypassed: k, tokens that a gate lets past DSO.
+    """
+    size = config.teacher
+    groups, width = size.preprocessing.groups, size.width
+    per_block = block_macs(width, size.mlp_ratio, count + bypassed)
+    stages = _entrance(size)
+    if config.mixing_blocks:
+        stages["mixing"] = config.mixing_blocks * block_macs(width, size.mlp_ratio, groups)
+    if config.gate:
+        stages["gate"] = groups * (width + 1) * max(width // 4, 1)
+    averages = 2 * groups * count * width + count * width * width
+    stages["dso" if config.method == "dso" else config.method] = averages + _assignment(config, count)
+    stages["encoder"] = config.encoder_depth * per_block
+    hidden = int(width * size.mlp_ratio)
+    stages["cau"] = groups * (width * (count + bypassed) + width * width + 2 * width * hidden)
+    return stages | _head(size)
+
+
+def truncation_macs(config: TruncationConfig) -> Stages:
+    """Stage -> multiply-accumulates of one cloud through a truncated teacher."""
+    size = config.teacher
+    per_block = block_macs(size.width, size.mlp_ratio, size.preprocessing.groups)
+    return _entrance(size) | {"encoder": config.depth * per_block} | _head(size)
+
+
+def mimicry_macs(config: MimicryConfig) -> Stages:
+    """Stage -> multiply-accumulates of one cloud through a small mimic."""
+    size, groups = config.teacher, config.teacher.preprocessing.groups
     stages = {
-        "tokenizer": tokenizer_macs(teacher),
-        "position": position_macs(teacher),
-        "dso": _dso(groups, width, count, learned=config.query == "learned"),
-        "encoder": encoder_macs(teacher, count),
-        "cau": groups * (width * count + width * width + 2 * width * hidden),
+        "tokenizer": tokenizer_macs(size),
+        "position": position_macs(size, config.width),
+        "encoder": config.depth * block_macs(config.width, 4.0, groups),
+        "projections": 2 * groups * size.width * config.width,
     }
-    return stages | _head(teacher)
+    return stages | _head(size)
 
 
-def _dso(groups: int, width: int, count: int, learned: bool) -> int:
-    compare = groups * count * width
-    averages = 2 * groups * count * width
-    value = count * width * width
-    projections = 0 if learned else (groups + count) * width * width
-    return compare + averages + value + projections
+def compressed_macs(config: CompressedConfig, count: int = 0, bypassed: int = 0) -> Stages:
+    """Stage -> multiply-accumulates of one cloud, for the config of any student or baseline.
+
+    Raises:
+        TypeError: nobody has said how to count this kind of model.
+    """
+    if isinstance(config, StudentConfig):
+        return student_macs(config, count, bypassed)
+    if isinstance(config, TruncationConfig):
+        return truncation_macs(config)
+    if isinstance(config, MimicryConfig):
+        return mimicry_macs(config)
+    raise TypeError(f"no count for models of kind {config.kind}")
 
 
-def _head(config: TeacherConfig) -> dict[str, int]:
+def _entrance(config: TeacherConfig) -> Stages:
+    return {"tokenizer": tokenizer_macs(config), "position": position_macs(config)}
+
+
+def _assignment(config: StudentConfig, count: int) -> int:
+    groups, width = config.teacher.preprocessing.groups, config.teacher.width
+    return _ASSIGNMENTS[config.method](config, groups, count, width)
+
+
+def _dso(config: StudentConfig, groups: int, count: int, width: int) -> int:
+    queries = {"learned": 0, "cosine": groups, "anchored": groups + count}[config.query]
+    return groups * count * width + queries * width * width
+
+
+def _tome(config: StudentConfig, groups: int, count: int, width: int) -> int:
+    total, left = 0, groups
+    while left > count:
+        kept = left - min(left - count, left // 2)
+        total += groups * left * width + (left // 2) * (left - left // 2) * width + groups * left * kept
+        left = kept
+    return total
+
+
+_ASSIGNMENTS: dict[str, Callable[[StudentConfig, int, int, int], int]] = {
+    "dso": _dso,
+    "fps": lambda config, groups, count, width: 0,
+    "kmeans": lambda config, groups, count, width: (2 * LLOYD_STEPS + 1) * groups * count * width,
+    "tome": _tome,
+    "patchmerger": lambda config, groups, count, width: groups * count * width,
+}
+
+
+def _head(config: TeacherConfig) -> Stages:
     return {"head": 2 * config.width * len(config.labels)} if config.labels else {}
