@@ -33,6 +33,13 @@ def run(
     adaptive: Annotated[
         bool, typer.Option("--adaptive", help="Hold --max-latency-ms under load by switching engines.")
     ] = False,
+    batch: Annotated[
+        str, typer.Option("--batch", metavar="auto|N", help="Scans to put through the engine at once.")
+    ] = "1",
+    workers: Annotated[int, typer.Option("--workers", metavar="N", help="Processes that compute.")] = 1,
+    isolate: Annotated[
+        bool, typer.Option("--isolate", help="A scan that takes its process down is one failure.")
+    ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Of a folder: wait for more scans, until a signal.")
     ] = False,
@@ -77,6 +84,9 @@ def run(
             backend=backend,
             strict=strict,
             adaptive=adaptive,
+            batch=batch,
+            workers=workers,
+            isolate=isolate,
             ledger=ledger,
             save=save,
             salvage=salvage,

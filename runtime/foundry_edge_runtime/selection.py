@@ -26,7 +26,12 @@ def silent(_: str) -> None:
 
 
 def select(
-    bundle: Bundle, budget: Budget, *, backend: Backend | None = None, notify: Notify = silent
+    bundle: Bundle,
+    budget: Budget,
+    *,
+    backend: Backend | None = None,
+    isolated: bool = False,
+    notify: Notify = silent,
 ) -> tuple[Choice, Profile]:
     """Choose an engine, measuring first what the choice needs and the stored profile lacks.
 
@@ -34,6 +39,7 @@ def select(
         bundle: what to choose from.
         budget: limits and pins.
         backend: use this object and no other; its measurements are not stored.
+        isolated: measure each engine in a process of its own.
         notify: told, in one line, when something is measured or cannot be stored.
 
     Returns:
@@ -49,7 +55,7 @@ def select(
     started, tried = time.perf_counter(), set[str]()
     while needed := [rung for rung in to_measure(manifest, profile, budget) if rung.name not in tried]:
         tried |= {rung.name for rung in needed}
-        profile = profile.add(*(_measure(bundle, rung, budget, backend) for rung in needed))
+        profile = profile.add(*(_measure(bundle, rung, budget, backend, isolated) for rung in needed))
     if tried:
         count, seconds = f"{len(tried)} of {len(manifest.rungs)} engines", time.perf_counter() - started
         notify(f"no profile yet: measured {count} here in {seconds:.1f} s; `foundry-edge bench` takes longer")
@@ -59,7 +65,12 @@ def select(
 
 
 def quick_profile(
-    bundle: Bundle, budget: Budget, *, seconds: float = QUICK_SECONDS, notify: Notify = silent
+    bundle: Bundle,
+    budget: Budget,
+    *,
+    seconds: float = QUICK_SECONDS,
+    isolated: bool = False,
+    notify: Notify = silent,
 ) -> Profile:
     """Measure every rung that the stored profile lacks, shortly, and store what was found.
 
@@ -67,23 +78,24 @@ def quick_profile(
         bundle: what to measure.
         budget: its backend is the one measured.
         seconds: no further rung is begun after this long.
+        isolated: measure each engine in a process of its own.
         notify: told when the profile cannot be stored.
     """
     profile = load_profile(bundle.manifest)
     stop = time.perf_counter() + seconds
     for rung in sorted(bundle.manifest.rungs, key=lambda rung: -rung.likeness):
         if time.perf_counter() < stop and not profile.measured(rung):
-            profile = profile.add(_measure(bundle, rung, Budget(backend=budget.backend), None))
+            profile = profile.add(_measure(bundle, rung, Budget(backend=budget.backend), None, isolated))
     _store(profile, notify)
     return profile
 
 
 def _measure(
-    bundle: Bundle, rung: Rung, budget: Budget, backend: Backend | None
+    bundle: Bundle, rung: Rung, budget: Budget, backend: Backend | None, isolated: bool
 ) -> EngineProfile | EngineFailure:
     """Measure in this process, which is quick; in one of its own when memory matters."""
     name = budget.backend or DEFAULT
-    if backend is None and (budget.max_memory_mb is not None or budget.prefer == "memory"):
+    if backend is None and (isolated or budget.max_memory_mb is not None or budget.prefer == "memory"):
         from foundry_edge_runtime.profile.isolated import measure_isolated  # noqa: PLC0415 - rarely needed
 
         return measure_isolated(bundle, rung, name, QUICK)

@@ -1,0 +1,151 @@
+"""One worker process as its parent sees it: started, given work, listened to, and buried."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import foundry_edge_runtime
+from foundry_edge_runtime.errors import BackendError
+from foundry_edge_runtime.streams.items import Item, Outcome
+from foundry_edge_runtime.streams.worker import STOP, Message, Setup
+
+_ROOT = Path(foundry_edge_runtime.__file__).resolve().parent.parent
+START_SECONDS = 120.0  # to load the engine
+_TAIL = 4096
+
+
+@dataclass
+class Job:
+    """Inputs given to a worker, and what became of them so far.
+
+    Attributes:
+        items: the inputs.
+        outcomes: as they came, not yet passed on.
+        ended: how many of the inputs are at their end.
+        last: number of the last scan that the input under way gave; None when it gave none.
+        finished: whether nothing more comes.
+    """
+
+    items: tuple[Item, ...]
+    outcomes: list[Outcome] = field(default_factory=list)
+    ended: int = 0
+    last: int | None = None
+    finished: bool = False
+
+    def add(self, place: int, outcome: Outcome) -> None:
+        """Take an outcome of the input at this place."""
+        self.outcomes.append(outcome)
+        if outcome.result is None:
+            self.ended, self.last = place + 1, None
+        else:
+            self.last = outcome.scan
+
+    @property
+    def left(self) -> tuple[Item, ...]:
+        """The inputs that are not at their end."""
+        return self.items[self.ended :]
+
+
+class Worker:
+    """A worker process.
+
+    Args:
+        setup: what it is told.
+
+    Attributes:
+        job: what it works on; None when it is free or starting.
+        ready: whether its engine is loaded.
+        connection: to wait on.
+
+    Raises:
+        BackendError: no process can be started.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self.job: Job | None = None
+        self.ready = False
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - read after its death
+        mine, its = socket.socketpair()
+        try:
+            with its:
+                self._process = subprocess.Popen(  # noqa: S603 - our own module
+                    [sys.executable, "-m", "foundry_edge_runtime.streams.worker", str(its.fileno())],
+                    pass_fds=[its.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=self._errors,
+                    stderr=self._errors,
+                    cwd=_ROOT,  # with -m Python looks for modules in the working folder first
+                )
+        except OSError as error:
+            mine.close()
+            self._errors.close()
+            raise BackendError(f"no worker process can be started: {error.strerror}") from error
+        self.connection = Connection(mine.detach())
+        self.heard = time.monotonic()
+        self.send(setup)
+
+    def give(self, job: Job) -> None:
+        """Let it work on this."""
+        self.job = job
+        self.heard = time.monotonic()
+        self.send(job.left)
+
+    def stop(self) -> None:
+        """Ask it to end after the scan it computes."""
+        self.send(STOP)
+
+    def send(self, message: object) -> None:
+        """Tell it something; a dead one is found out when it is listened to."""
+        try:
+            self.connection.send(message)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
+    def receive(self) -> Message | None:
+        """What it says; None when it is dead."""
+        try:
+            message: Message = self.connection.recv()
+        except (EOFError, OSError):
+            return None
+        self.heard = time.monotonic()
+        return message
+
+    def silent_for(self) -> float:
+        """Seconds since it was last heard of."""
+        return time.monotonic() - self.heard
+
+    def bury(self) -> str:
+        """End it, and say what it died of."""
+        self.connection.close()
+        try:
+            code = self._process.wait(timeout=1.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            code = 0
+        words = self._last_words()
+        if code < 0:
+            return f"it died of {signal.Signals(-code).name}"
+        return f"it ended with exit code {code}{words}" if code else "it hung and was killed"
+
+    def close(self) -> None:
+        """End it at once."""
+        self.connection.close()
+        self._process.kill()
+        self._process.wait()
+        self._errors.close()
+
+    def _last_words(self) -> str:
+        with self._errors as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - _TAIL))
+            lines = stream.read().decode(errors="replace").strip().splitlines()
+        return f" ({lines[-1].strip()})" if lines else ""

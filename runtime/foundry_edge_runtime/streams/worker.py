@@ -1,0 +1,109 @@
+"""What a worker process does: one session, inputs in, outcomes out, over a socket."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from foundry_edge_runtime.budget import Budget
+from foundry_edge_runtime.bundle.load import load_bundle
+from foundry_edge_runtime.bundle.locate import Source
+from foundry_edge_runtime.errors import FoundryEdgeError
+from foundry_edge_runtime.profile.model import Profile
+from foundry_edge_runtime.readers.raw import Options
+from foundry_edge_runtime.session import Session
+from foundry_edge_runtime.streams import here
+from foundry_edge_runtime.streams.items import Item, Stop
+
+READY, NOTICE, OUTCOME, FREE, ERROR = "ready", "notice", "outcome", "free", "error"
+STOP = "stop"
+Message = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a worker is told at its start.
+
+    Attributes:
+        here: the working folder, for relative paths.
+        folder, source: of the bundle.
+        budget, strict, adaptive: of the session.
+        profile: what was measured; the worker measures nothing.
+        options: how to read.
+        batch: scans at once; None lets the worker find out.
+        cpus: the CPUs it is to use; empty for all.
+    """
+
+    here: Path
+    folder: Path
+    source: Source
+    budget: Budget
+    strict: bool
+    adaptive: bool
+    profile: Profile
+    options: Options
+    batch: int | None = 1
+    cpus: tuple[int, ...] = ()
+
+
+def serve(connection: Connection) -> None:
+    """Answer to the end of the connection: ready or error, then outcomes of what is asked."""
+    setup: Setup = connection.recv()
+    os.chdir(setup.here)
+    if setup.cpus and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, setup.cpus)
+    try:
+        with _session(setup, connection) as session:
+            batch = setup.batch or session.best_batch()
+            connection.send((READY, session.choice, batch))
+            while True:
+                work = connection.recv()
+                if work != STOP:
+                    _work(session, work, setup.options, connection, batch)
+    except FoundryEdgeError as error:
+        connection.send((ERROR, error))
+
+
+def _session(setup: Setup, connection: Connection) -> Session:
+    return Session(
+        replace(load_bundle(setup.folder), source=setup.source),
+        setup.budget,
+        profile=setup.profile,
+        strict=setup.strict,
+        adaptive=setup.adaptive,
+        notify=lambda text: connection.send((NOTICE, text)),
+    )
+
+
+def _work(
+    session: Session, items: tuple[Item, ...], options: Options, connection: Connection, batch: int
+) -> None:
+    """Compute inputs; between two scans it hears when it is to stop."""
+    stop = Stop()
+    for outcome in here.outcomes(session, iter(items), options, stop, batch):
+        if outcome is not None:
+            place = next(i for i, item in enumerate(items) if item is outcome.item)
+            connection.send((OUTCOME, place, outcome.result, outcome.scan))
+        if connection.poll() and connection.recv() == STOP:
+            stop()
+    connection.send((FREE,))
+
+
+def main() -> int:
+    """Run as a module, with the number of the socket; signals are the parent's business."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        serve(Connection(int(sys.argv[1])))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return 0  # the parent is gone, or wants no more
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
