@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from foundry_edge.teachers.tensors import DTYPES, StorageType, rebuild_parameter, rebuild_tensor
-from foundry_edge_runtime.errors import CheckpointError
+from foundry_edge_runtime.errors import CheckpointError, printable
 
 _SCALARS = (str, int, float, bytes)
 
@@ -71,7 +71,10 @@ KNOWN: dict[str, Known] = {
     )
 }
 
-_PLAIN_WORDS = "bool bytearray bytes complex dict float frozenset int list object range set slice str tuple"
+_PLAIN_WORDS = """
+basestring bool bytearray bytes complex dict float frozenset int list long object range set slice str tuple
+unicode xrange
+"""
 _PLAIN_BUILTINS = frozenset(_PLAIN_WORDS.split())
 _PLAIN_NAMES = frozenset(
     {"copyreg._reconstructor", "copy_reg._reconstructor", "inspect._empty", "types.SimpleNamespace"}
@@ -183,10 +186,9 @@ class Globals:
             return StorageType(full, DTYPES.get(full))
         if can_act(module, name):
             raise refused(f"it names {full}, which could act on this machine", self.where)
-        if module.partition(".")[0] not in _PLAIN_MODULES and not module.endswith(
-            ("builtins", "__builtin__")
-        ):
-            self.foreign += [full] if full not in self.foreign else []
+        shown = printable(full)
+        if module.partition(".")[0] not in _PLAIN_MODULES and shown not in self.foreign:
+            self.foreign.append(shown)
         return Foreign(full)
 
 

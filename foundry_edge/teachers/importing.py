@@ -98,8 +98,10 @@ def read_teacher(path: str | Path, asked: Settings) -> tuple[Teacher, ImportRepo
         for found in renamed.values():
             checkpoint.check(found.published, found.ref)
         config = _config(checkpoint, adapter, renamed, asked)
-        _compare(checkpoint.path, config, renamed, parts)
-        teacher = _loaded(checkpoint, config, renamed)
+        with torch.device("meta"):
+            teacher = Teacher(config)  # shapes alone: nothing is allocated before they are compared
+        _compare(checkpoint.path, teacher, renamed, parts)
+        _fill(teacher, checkpoint, renamed)
     matched = tuple(found.published for found in renamed.values())
     report = ImportReport(
         checkpoint=checkpoint.path,
@@ -158,10 +160,9 @@ def _check_heads(said: int | None, asked: int | None) -> None:
         raise ValueError(f"--heads {asked} was given, but the file's hyper-parameters say {said}")
 
 
-def _compare(path: Path, config: TeacherConfig, renamed: Mapping[str, Renamed], parts: Parts) -> None:
+def _compare(path: Path, teacher: Teacher, renamed: Mapping[str, Renamed], parts: Parts) -> None:
     """Every tensor of the teacher is there with its shape, and its parts hold no others."""
-    with torch.device("meta"):
-        expected = {name: tuple(tensor.shape) for name, tensor in Teacher(config).state_dict().items()}
+    expected = {name: tuple(tensor.shape) for name, tensor in teacher.state_dict().items()}
     published = {name: _published(name, parts) for name in expected}
     missing = [published[name] for name in expected if name not in renamed]
     unknown = [found.published for name, found in renamed.items() if name not in expected]
@@ -184,14 +185,13 @@ def _published(name: str, parts: Parts) -> str:
     return name
 
 
-def _loaded(checkpoint: Checkpoint, config: TeacherConfig, renamed: Mapping[str, Renamed]) -> Teacher:
+def _fill(teacher: Teacher, checkpoint: Checkpoint, renamed: Mapping[str, Renamed]) -> None:
     state = {
         name: checkpoint.read(found.published, found.ref).reshape(found.shape)
         for name, found in renamed.items()
     }
-    teacher = Teacher(config)
-    teacher.load_state_dict(state)
-    return teacher.requires_grad_(False)
+    teacher.load_state_dict(state, assign=True)
+    teacher.requires_grad_(False)
 
 
 def _warnings(checkpoint: Checkpoint) -> tuple[str, ...]:

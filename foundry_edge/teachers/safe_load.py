@@ -30,7 +30,8 @@ from foundry_edge_runtime.errors import CheckpointError
 
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _DAMAGE = (ValueError, TypeError, LookupError, EOFError, ArithmeticError, RuntimeError, struct.error)
-_BROKEN_ZIP = (*_DAMAGE, zipfile.BadZipFile)
+_UNREADABLE = (*_DAMAGE, OSError, zipfile.BadZipFile)
+"""What the zip and pickle decoders raise; a zip directory can also name places that no file has."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Checkpoint:
         self.check(name, ref)
         try:
             tensor = _view(self.form.storage(ref.storage), ref)
-        except (*_BROKEN_ZIP, OSError) as error:
+        except _UNREADABLE as error:
             _damaged(self.path, error, f"tensor {name}: ")
         if not tensor.is_floating_point():
             return tensor
@@ -109,7 +110,7 @@ def open_checkpoint(path: str | Path) -> Iterator[Checkpoint]:
         size, names = os.fstat(file.fileno()).st_size, Globals(path)
         try:
             root, form = _read_root(file, size, names)
-        except _BROKEN_ZIP as error:
+        except _UNREADABLE as error:
             _damaged(path, error)
         yield Checkpoint(path, root, tuple(names.foreign), form)
 

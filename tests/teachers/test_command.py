@@ -1,0 +1,81 @@
+"""foundry-edge import-teacher: streams, exit codes and wording."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from foundry_edge import load_teacher
+from foundry_edge.cli.app import main
+from tests.teachers import published
+from tests.teachers.conftest import Save
+from tests.teachers.hostile import named, with_pickle
+
+Called = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def import_teacher(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Called:
+    """Calls the command; returns exit code, stdout and stderr."""
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["foundry-edge", "import-teacher", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capsys.readouterr()
+        return int(str(caught.value.code)), out, err
+
+    return call
+
+
+class DataModule:
+    """A foreign class, as official checkpoints hold among their hyper-parameters."""
+
+
+def test_for_people(import_teacher: Called, save: Save, tmp_path: Path) -> None:
+    path = save(published.point_jepa(svm_validation=DataModule())[1])
+    code, out, err = import_teacher(path, "--out", tmp_path / "out")
+    words = " ".join(out.split())
+    assert code == 0
+    assert "point-jepa teacher: width 24, depth 2, heads 3; 128 points in 16 groups of 8." in words
+    assert "0 missing" in words
+    assert "left out (mask_token 1, predictor 1, teacher 26)" in words
+    assert err.splitlines() == [
+        f"foundry-edge: {path}: unknown classes became inert placeholders: {__name__}.DataModule"
+    ]
+
+
+def test_json_is_one_object_and_nothing_else(import_teacher: Called, save: Save, tmp_path: Path) -> None:
+    path = save(published.point_bert()[1])
+    code, out, err = import_teacher(
+        path, "--out", tmp_path / "out", "--heads", "2", "--groups", "32", "--json"
+    )
+    record = json.loads(out)
+    assert (code, err) == (0, "")
+    assert record["schema"] == 1
+    assert (record["kind"], record["missing"]) == ("point-bert", [])
+    assert len(record["matched"]) == len(load_teacher(record["out"]).state_dict())
+    assert record["config"]["preprocessing"]["groups"] == 32
+    assert record["config"] == json.loads((tmp_path / "out" / "config.json").read_text())
+
+
+def test_wrong_input_is_one_line_and_exit_2(import_teacher: Called, save: Save, tmp_path: Path) -> None:
+    honest = save(published.point_mae()[1], "honest.pth")
+    hostile = with_pickle(save(published.point_mae()[1], "hostile.pth"), payload=named("os", "system"))
+    cases = {
+        (honest,): "give --heads",
+        (honest, "--heads", "5"): "width 24 is not a multiple of 5 heads",
+        (hostile, "--heads", "3"): "os.system",
+        (tmp_path / "absent.pth",): "cannot be opened (No such file or directory)",
+        (tmp_path,): "not a regular file",
+    }
+    for arguments, message in cases.items():
+        code, out, err = import_teacher(*arguments, "--out", tmp_path / "out", "--json")
+        assert (code, out) == (2, "")
+        assert message in err
+        assert len(err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
