@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from foundry_edge.evaluation.summary import EvaluationReport
 
 
+_ONLY_IN_JSON = ("_std", "present_miou", "point_accuracy", "strength")
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command()(evaluate)
@@ -43,7 +46,9 @@ def evaluate(
     teacher: Annotated[
         str | None, typer.Option(help="For fidelity: the teacher, when it is not the embedded one.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Training steps of finetune and parts.", min=1)] = None,
+    epochs: Annotated[
+        float | None, typer.Option(help="Passes over the training side in finetune and parts.", min=0.01)
+    ] = None,
     backend: Annotated[
         str, typer.Option("--backend", metavar="B", help="That runs a bundle's engines.")
     ] = "onnxruntime",
@@ -62,7 +67,7 @@ def evaluate(
             precision=precision,
             seeds=_seeds(seeds),
             teacher=teacher,
-            steps=steps,
+            epochs=epochs,
             backend=backend,
             progress=advance,
         )
@@ -90,7 +95,7 @@ def _show(report: EvaluationReport) -> None:
     console = stdout()
     title = f"{report.protocol}: {report.model} on {report.data}, {report.samples} test shapes, seeds {seeds}"
     console.print(printable(title), style="bold", markup=False, soft_wrap=True)
-    names = [name for name in report.rungs[0].metrics if not name.endswith("_std")]
+    names = [name for name in report.rungs[0].metrics if not name.endswith(_ONLY_IN_JSON)]
     table = Table()
     table.add_column("rung", no_wrap=True)
     for name in names:

@@ -6,16 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, get_args
 
-from foundry_edge.data.samples import load_samples
-from foundry_edge.data.shapes import ShapeSet, load_sets
+from foundry_edge.data.shapes import ShapeSet
 from foundry_edge.evaluation.features import Advance, silent
 from foundry_edge.evaluation.fewshot import few_shot
 from foundry_edge.evaluation.linear import linear_probe, linear_svm
+from foundry_edge.evaluation.one_set import one_set
+from foundry_edge.evaluation.parts import part_segmentation
 from foundry_edge.evaluation.rungs import EvaluatedRung, open_rungs
 from foundry_edge.evaluation.subject import Judged, Side
 from foundry_edge.evaluation.summary import EvaluationReport, Metrics, RungResult
 from foundry_edge.evaluation.to_teacher import fidelity_to_teacher
-from foundry_edge_runtime.errors import DataError, InputError
+from foundry_edge.evaluation.tuned import fine_tuning
+from foundry_edge_runtime.errors import InputError
 
 Protocol = Literal["probe", "svm", "fewshot", "finetune", "parts", "fidelity"]
 PROTOCOLS: tuple[str, ...] = get_args(Protocol)
@@ -35,7 +37,7 @@ def evaluate(
     precision: str | None = None,
     seeds: tuple[int, ...] = (0, 1, 2),
     teacher: str | Path | None = None,
-    steps: int | None = None,
+    epochs: float | None = None,
     backend: str = "onnxruntime",
     progress: Advance = silent,
 ) -> EvaluationReport:
@@ -51,7 +53,7 @@ def evaluate(
         precision: of a bundle's rungs; None takes all.
         seeds: figures are means over them.
         teacher: for fidelity; None takes the embedded one if it is the model's.
-        steps: of the training in ``finetune`` and ``parts``; None takes their defaults.
+        epochs: of the training in ``finetune`` and ``parts``; None takes their defaults.
         backend: that runs a bundle's engines.
         progress: told how far it is.
 
@@ -72,7 +74,7 @@ def evaluate(
         )
     rungs = open_rungs(model, tokens, precision, backend)
     judged = Judged(one_set(data), progress)
-    metrics, samples = _measure(rungs, judged, protocol, seeds, teacher, steps)
+    metrics, samples = _measure(str(model), rungs, judged, protocol, seeds, teacher, epochs)
     return EvaluationReport(
         model=str(model),
         data=judged.shapes.name,
@@ -86,32 +88,21 @@ def evaluate(
 
 
 def _measure(
+    model: str,
     rungs: list[EvaluatedRung],
     judged: Judged,
     protocol: str,
     seeds: tuple[int, ...],
     teacher: str | Path | None,
-    steps: int | None,
+    epochs: float | None,
 ) -> tuple[list[Metrics], int]:
     if protocol == "fidelity":
         return fidelity_to_teacher(rungs, judged, teacher)
+    if protocol == "finetune":
+        return fine_tuning(model, rungs, judged, seeds, epochs)
+    if protocol == "parts":
+        found = [part_segmentation(rung, judged, seeds, epochs) for rung in rungs]
+        return [metrics for metrics, _ in found], found[0][1]
     sides = [judged.sides(rung) for rung in rungs]
     judge = FROZEN[protocol]
     return [judge(train, test, seeds) for train, test in sides], len(sides[0][1])
-
-
-def one_set(data: str | Path | ShapeSet | None) -> ShapeSet:
-    """The one set that ``data`` names; None is the embedded samples.
-
-    Raises:
-        DataError: there is none, or there are several.
-    """
-    if data is None:
-        return load_samples()
-    if isinstance(data, ShapeSet):
-        return data
-    sets = load_sets([Path(data)])
-    if len(sets) > 1:
-        names = ", ".join(shapes.name for shapes in sets)
-        raise DataError(f"holds {len(sets)} data sets ({names})", where=str(data), remedy="name one of them")
-    return sets[0]

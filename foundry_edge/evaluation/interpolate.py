@@ -1,0 +1,61 @@
+"""From tokens to points: inverse-distance interpolation over three centres (PointNet++, eq. 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foundry_edge_runtime.grouping import Preprocessing, canonical_order
+from foundry_edge_runtime.grouping.sampling import stratified_indices
+from foundry_edge_runtime.pointcloud import FloatArray
+
+NEIGHBOURS = 3
+EPSILON = 1e-8
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """For every point of M shapes its nearest centres.
+
+    Attributes:
+        index: (M, P, 3) int64, indexes the c centres.
+        weight: (M, P, 3) float32, sums to 1 over the last axis.
+    """
+
+    index: Tensor
+    weight: Tensor
+
+
+def model_frame(xyz: FloatArray, spec: Preprocessing) -> FloatArray:
+    """All points (P, 3) of a shape in the frame in which `group_points` sees its first N points.
+
+    Returns:
+        (P, 3) float32: centred and scaled as those N points are.
+    """
+    seen = xyz[: spec.points]
+    drawn = seen[canonical_order(seen)][stratified_indices(len(seen), spec.points)].astype(np.float64)
+    mean = drawn.mean(axis=0)
+    radius = float(np.linalg.norm(drawn - mean, axis=1).max())
+    return np.asarray((xyz - mean) / (radius or 1.0), dtype=np.float32)
+
+
+def nearest_centres(xyz: Tensor, centers: Tensor) -> Neighbours:
+    """The three nearest of centres (M, c, 3) for each of points (M, P, 3), weighted by inverse distance."""
+    count = min(NEIGHBOURS, centers.shape[1])
+    indices, weights = [], []
+    for points, centres in zip(xyz.float(), centers.float(), strict=True):
+        square, index = torch.cdist(points, centres).square().topk(count, dim=1, largest=False)
+        inverse = 1 / (square + EPSILON)
+        indices.append(index)
+        weights.append(inverse / inverse.sum(dim=1, keepdim=True))
+    return Neighbours(torch.stack(indices), torch.stack(weights))
+
+
+def interpolate(tokens: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """Point features (B, P, d) of token features (B, c, d), with the neighbours (B, P, 3) of each point."""
+    rows = torch.arange(len(tokens), device=tokens.device)[:, None, None]
+    out: Tensor = (tokens[rows, index] * weight.to(tokens.dtype).unsqueeze(-1)).sum(dim=2)
+    return out

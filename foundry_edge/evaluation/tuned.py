@@ -1,0 +1,66 @@
+"""The protocol `finetune`: all weights trained by Point-JEPA's recipe, once per seed."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from rich.console import Console
+
+from foundry_edge.data.shape_set import TEST, TRAIN
+from foundry_edge.evaluation.rungs import EvaluatedRung, folder_digest
+from foundry_edge.evaluation.subject import Judged
+from foundry_edge.evaluation.summary import Metrics, mean_and_deviation
+from foundry_edge.models.load import load_model, model_folder
+from foundry_edge.training.classify import fresh_head, judge_classifier, tune_classifier
+from foundry_edge.training.finetune import default_settings, group_sides, labelled
+from foundry_edge.training.stages import Stages
+from foundry_edge_runtime.errors import InputError
+from foundry_edge_runtime.profile.store import cache_folder
+
+EPOCHS = 30.0
+
+
+def fine_tuning(
+    name: str, rungs: list[EvaluatedRung], judged: Judged, seeds: tuple[int, ...], epochs: float | None
+) -> tuple[list[Metrics], int]:
+    """Accuracy in percent after fine-tuning, one training per seed for all budgets together.
+
+    The recipe: the encoder frozen for two thirds of the epochs, then thawed; MLP head, label smoothing 0.2,
+    random scale, AdamW. It resumes where it was interrupted.
+
+    Args:
+        name: of the model.
+        rungs: its budgets.
+        judged: the data.
+        seeds: of head, batches and augmentation.
+        epochs: passes over the training side; None takes 30.
+
+    Raises:
+        InputError: a rung is an engine, which cannot be trained.
+        DataError: a side has no labelled shape.
+    """
+    if any(rung.model is None for rung in rungs):
+        raise InputError(
+            "an exported rung cannot be fine-tuned",
+            where=name,
+            remedy="give the student it was exported from",
+        )
+    shapes = labelled(judged.shapes)
+    budgets = tuple(rung.tokens for rung in rungs)
+    key = hashlib.sha256(f"{folder_digest(model_folder(name))} {budgets}".encode() + shapes.xyz.tobytes())
+    found: list[list[Metrics]] = []
+    for seed in seeds:
+        model = load_model(name)
+        train, test = group_sides(model, shapes, cache_folder() / "groupings")
+        fit, check = shapes.part(TRAIN), shapes.part(TEST)
+        folder = cache_folder() / "finetune" / key.hexdigest()[:24] / f"seed{seed}-epochs{epochs or EPOCHS:g}"
+        stages = Stages(folder, default_settings(seed), epochs or EPOCHS, True, Console(stderr=True))
+        torch.manual_seed(seed)
+        head = fresh_head("mlp", model, train, fit.label, len(shapes.classes), budgets[-1])
+        tune_classifier(model, head, train, fit.label, budgets, stages)
+        found.append([judge_classifier(model, head, test, check.label, budget) for budget in budgets])
+    metrics = [
+        mean_and_deviation("accuracy", [one[i]["accuracy"] for one in found]) for i in range(len(rungs))
+    ]
+    return metrics, int((shapes.split == TEST).sum())

@@ -1,0 +1,238 @@
+"""Fine-tune a student (or teacher, or baseline) for a task: its own labels, without its teacher."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel
+from rich.console import Console
+
+from foundry_edge.data.groupings import GroupedShapes, cached_groupings
+from foundry_edge.data.shape_set import TEST, TRAIN, ShapeSet
+from foundry_edge.evaluation.miou import part_lists, part_metrics
+from foundry_edge.evaluation.one_set import one_set
+from foundry_edge.evaluation.summary import Metrics
+from foundry_edge.models.config import checked
+from foundry_edge.models.heads import ClassificationHead
+from foundry_edge.models.load import load_model, model_folder
+from foundry_edge.models.model import Model
+from foundry_edge.models.store import save_weights, weights_sha256
+from foundry_edge.training.classify import fresh_head, judge_classifier, tune_classifier
+from foundry_edge.training.parts import PartHead, part_data, predict_parts
+from foundry_edge.training.segment import fresh_part_head, tokens_of, tune_parts
+from foundry_edge.training.settings import TrainSettings
+from foundry_edge.training.stages import Stages
+from foundry_edge_runtime.errors import CheckpointError, DataError, InputError
+from foundry_edge_runtime.files import write_text
+
+Task = Literal["classification", "parts"]
+TASKS = ("classification", "parts")
+PART_HEAD = "part_head"
+VARIANTS = 3
+
+
+@dataclass(frozen=True)
+class TunedBudget:
+    """The test side's metrics at one budget, in percent; tokens is None where there is no budget."""
+
+    tokens: int | None
+    metrics: Metrics
+
+
+@dataclass(frozen=True)
+class FinetuneReport:
+    """What `finetune` did.
+
+    Attributes:
+        out: folder of the fine-tuned model.
+        model: what it started from.
+        data: name of the data set.
+        task: classification or parts.
+        shapes: training shapes.
+        samples: test shapes.
+        seconds: wall time.
+        budgets: one result per budget.
+    """
+
+    out: Path
+    model: str
+    data: str
+    task: str
+    shapes: int
+    samples: int
+    seconds: float
+    budgets: tuple[TunedBudget, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"schema": 1, **asdict(self), "out": str(self.out)}
+
+
+def finetune(
+    student: str | Path = "embedded:student",
+    data: str | Path | ShapeSet | None = None,
+    task: str = "classification",
+    *,
+    out: Path = Path("foundry-out/finetuned"),
+    tokens: tuple[int, ...] | None = None,
+    epochs: float = 30.0,
+    settings: TrainSettings | None = None,
+    resume: bool = False,
+) -> FinetuneReport:
+    """Train all weights of a model for a task and write it to ``out``, ready for `export`.
+
+    The encoder is frozen first, then thawed (Point-JEPA, section 4.2). For classification the frozen stage
+    is solved exactly: the head starts as the linear probe of the training side. For parts a head is trained
+    on the frozen encoder for two thirds of the epochs. Every step draws one of the budgets.
+
+    Args:
+        student: folder of a model in torch, ``embedded:student`` or ``embedded:teacher``.
+        data: anything that `load_sets` opens as one set, or a set; None takes the embedded samples.
+        task: classification, or parts (the set has part labels).
+        out: folder for config.json, model.safetensors, report.json, logs and checkpoints; a head for parts
+            lies in its folder part_head.
+        tokens: budgets to train and judge; None takes all.
+        epochs: passes over the training side, frozen and thawed together.
+        settings: optimisation settings; its ``steps`` follow from ``epochs``.
+        resume: continue from the checkpoints in ``out``.
+
+    Raises:
+        InputError: no such task or budget.
+        DataError: the data lack labels or a side.
+        CheckpointError: model or checkpoint is missing, damaged or of another run.
+    """
+    started = time.perf_counter()
+    if task not in TASKS:
+        raise InputError(f"unknown task {task!r}", where="--task", remedy=f"use {' or '.join(TASKS)}")
+    settings = settings or default_settings(0)
+    model, shapes = load_model(student), labelled(one_set(data))
+    budgets = budgets_of(model, tokens)
+    _claim(out, student, shapes, task, resume)
+    stages = Stages(out, settings, epochs, resume, Console(stderr=True))
+    torch.manual_seed(settings.seed)
+    run = _classification if task == "classification" else _parts
+    metrics = run(model, shapes, budgets, stages)
+    report = FinetuneReport(
+        out=out,
+        model=str(student),
+        data=shapes.name,
+        task=task,
+        shapes=int((shapes.split == TRAIN).sum()),
+        samples=int((shapes.split == TEST).sum()),
+        seconds=round(time.perf_counter() - started, 1),
+        budgets=tuple(TunedBudget(b, m) for b, m in zip(budgets, metrics, strict=True)),
+    )
+    write_text(out / "report.json", json.dumps(report.as_dict(), indent=2) + "\n")
+    return report
+
+
+def default_settings(seed: int) -> TrainSettings:
+    """Batch 32, AdamW with rate 3e-4 and weight decay 0.05, as point2vec and Point-JEPA fine-tune."""
+    return TrainSettings(batch=32, learning_rate=3e-4, weight_decay=0.05, seed=seed)
+
+
+def labelled(shapes: ShapeSet) -> ShapeSet:
+    """The shapes with a label.
+
+    Raises:
+        DataError: one side of the split has none.
+    """
+    kept = shapes.where(shapes.label >= 0)
+    for side, name in ((TRAIN, "training"), (TEST, "test")):
+        if not (kept.split == side).any():
+            raise DataError(
+                f"has no labelled shape on the {name} side",
+                where=shapes.name,
+                remedy="give labels and a split (docs/data.md)",
+            )
+    return kept
+
+
+def budgets_of(model: Model, tokens: tuple[int, ...] | None) -> tuple[int | None, ...]:
+    """The budgets to train; (None,) for a model without any.
+
+    Raises:
+        InputError: the model has not got one of ``tokens``.
+    """
+    unknown = sorted(set(tokens or ()) - set(model.budgets))
+    if unknown:
+        known = ", ".join(map(str, model.budgets)) or "none"
+        raise InputError(f"has no budget of {unknown[0]} tokens (it has {known})", where=model.name)
+    return tokens or model.budgets or (None,)
+
+
+def _claim(out: Path, student: str | Path, shapes: ShapeSet, task: str, resume: bool) -> None:
+    """Write what this run is made of; a run that is resumed must be made of the same."""
+    path = out / "run.json"
+    made_of = {"model": weights_sha256(model_folder(student)), "data": shapes.name, "task": task}
+    made_of["shapes"] = str(len(shapes))
+    if resume and path.exists():
+        if json.loads(path.read_text(encoding="utf-8")) != made_of:
+            raise CheckpointError(
+                "it belongs to a run with another model, data set or task",
+                where=path,
+                remedy="use the same, or another --out",
+            )
+        return
+    write_text(path, json.dumps(made_of, indent=2) + "\n")
+
+
+def group_sides(model: Model, shapes: ShapeSet, cache: Path) -> tuple[GroupedShapes, GroupedShapes]:
+    """Groupings of the training side (several variants) and of the test side (the first N points)."""
+    spec = model.preprocessing
+    train = cached_groupings(shapes.part(TRAIN).xyz, spec, VARIANTS, 0, cache)
+    return train, cached_groupings(shapes.part(TEST).xyz, spec, 1, 0, cache)
+
+
+def _classification(
+    model: Model, shapes: ShapeSet, budgets: tuple[int | None, ...], stages: Stages
+) -> list[Metrics]:
+    config = with_labels(model, shapes.classes)
+    train, test = group_sides(model, shapes, stages.folder / "cache")
+    fit, check = shapes.part(TRAIN), shapes.part(TEST)
+    head = fresh_head("linear", model, train, fit.label, len(shapes.classes), budgets[-1])
+    tune_classifier(model, head, train, fit.label, budgets, stages)
+    module: Any = model.module
+    module.head = head.requires_grad_(False)
+    save_weights(stages.folder, config, module)
+    return [judge_classifier(model, head, test, check.label, budget) for budget in budgets]
+
+
+def with_labels(model: Model, labels: tuple[str, ...]) -> BaseModel:
+    """The model's config with other labels.
+
+    Raises:
+        InputError: this kind of model has no classification head.
+    """
+    config: Any = model.config
+    if not isinstance(getattr(model.module, "head", None), ClassificationHead | None):
+        raise InputError("this kind of model cannot be given a head", where=model.name)
+    if "labels" in type(config).model_fields:
+        changed: BaseModel = checked(type(config), **{**dict(config), "labels": labels})
+        return changed
+    if "teacher" in type(config).model_fields:
+        teacher = config.teacher.model_copy(update={"labels": labels})
+        nested: BaseModel = checked(type(config), **{**dict(config), "teacher": teacher})
+        return nested
+    raise InputError("this kind of model has no labels", where=model.name, remedy="give a student")
+
+
+def _parts(model: Model, shapes: ShapeSet, budgets: tuple[int | None, ...], stages: Stages) -> list[Metrics]:
+    grouped = cached_groupings(shapes.xyz, model.preprocessing, 1, 0, stages.folder / "cache")
+    data = part_data(shapes, grouped, model.preprocessing)
+    fit, check = (data.where(shapes.split == side) for side in (TRAIN, TEST))
+    head: PartHead = fresh_part_head(model, fit, shapes, budgets[-1])
+    tune_parts(model, head, fit, budgets, stages)
+    save_weights(stages.folder, model.config, model.module)
+    save_weights(stages.folder / PART_HEAD, head.config, head)
+    lists, metrics = part_lists(shapes), []
+    for budget in budgets:
+        predicted = predict_parts(head, check, tokens_of(model, check, budget), lists.allowed)
+        metrics.append(part_metrics(predicted, check.part.numpy(), np.asarray(check.category.numpy()), lists))
+    return metrics

@@ -1,0 +1,217 @@
+"""Part segmentation: a feature-propagation head on token features, with or without training the encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, dropout, one_hot, relu
+
+from foundry_edge.data.groupings import GroupedShapes
+from foundry_edge.data.shape_set import ShapeSet
+from foundry_edge.evaluation.interpolate import interpolate, model_frame, nearest_centres
+from foundry_edge.models.heads import pool
+from foundry_edge.models.model import Model
+from foundry_edge.training.augment import random_scale
+from foundry_edge.training.engine import Step
+from foundry_edge_runtime.errors import DataError
+from foundry_edge_runtime.grouping import Preprocessing
+
+POINTS_PER_STEP = 512
+SCALE = (0.8, 1.25)
+
+
+class PartHeadConfig(BaseModel):
+    """Sizes of a `PartHead`; config.json beside its weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: int = Field(ge=1, description="d: width of a token")
+    parts: tuple[str, ...] = Field(min_length=1, description="names of the parts")
+    categories: tuple[str, ...] = Field(min_length=1, description="names of the categories")
+    hidden: int = Field(256, ge=1)
+    dropout: float = Field(0.5, ge=0, lt=1)
+
+
+class PartHead(nn.Module):
+    """Part logits of points (Point-MAE's and Point-JEPA's segmentation head, on the last block's features).
+
+    Each point gets the token features interpolated from its three nearest centres and its own position;
+    the cloud adds the mean and maximum of its tokens and the one-hot category, as in ShapeNetPart. Token
+    features are standardised first (`standardise`): those of pre-trained encoders share one large component.
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, config: PartHeadConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("shift", torch.zeros(config.width))
+        self.register_buffer("scale", torch.ones(config.width))
+        self.local = nn.Linear(config.width + 3, config.hidden)
+        self.cloud = nn.Linear(2 * config.width + len(config.categories), config.hidden, bias=False)
+        self.middle = nn.Linear(config.hidden, config.hidden)
+        self.out = nn.Linear(config.hidden, len(config.parts))
+
+    @torch.no_grad()
+    def standardise(self, tokens: Tensor) -> None:
+        """Take mean and deviation of each channel from the tokens (M, c, d) of training shapes."""
+        self.shift.copy_(tokens.mean(dim=(0, 1)))
+        self.scale.copy_(tokens.std(dim=(0, 1)).clamp_min(1e-6))
+
+    def forward(self, tokens: Tensor, index: Tensor, weight: Tensor, xyz: Tensor, category: Tensor) -> Tensor:
+        """Logits (B, P, parts).
+
+        Args:
+            tokens: (B, c, d).
+            index: (B, P, 3) nearest centres.
+            weight: (B, P, 3) their weights.
+            xyz: (B, P, 3) points in the model's frame.
+            category: (B,) int64.
+        """
+        tokens = (tokens - self.shift) / self.scale
+        points = torch.cat([interpolate(tokens, index, weight), xyz.to(tokens.dtype)], dim=2)
+        kind = one_hot(category, len(self.config.categories)).to(tokens.dtype)
+        cloud = self.cloud(torch.cat([pool(tokens), kind], dim=1))
+        hidden = relu(self.local(points) + cloud[:, None])
+        hidden = dropout(relu(self.middle(hidden)), self.config.dropout, self.training)
+        logits: Tensor = self.out(hidden)
+        return logits
+
+
+@dataclass(frozen=True)
+class PartData:
+    """Shapes with part labels, ready for a head.
+
+    Attributes:
+        grouped: the groups.
+        xyz: (M, P, 3) float32, in the model's frame.
+        index: (M, P, 3) int64, the three centres nearest to each point.
+        weight: (M, P, 3) float32, their weights.
+        category: (M,) int64.
+        part: (M, P) int64.
+    """
+
+    grouped: GroupedShapes
+    xyz: Tensor
+    index: Tensor
+    weight: Tensor
+    category: Tensor
+    part: Tensor
+
+    def __len__(self) -> int:
+        return len(self.xyz)
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> PartData:
+        """The shapes for which ``mask`` (M,) holds."""
+        keep = torch.from_numpy(np.flatnonzero(mask))
+        grouped = GroupedShapes(self.grouped.groups[keep], self.grouped.centers[keep])
+        rest = (part[keep] for part in (self.xyz, self.index, self.weight, self.category, self.part))
+        return PartData(grouped, *rest)
+
+
+def part_data(shapes: ShapeSet, grouped: GroupedShapes, spec: Preprocessing) -> PartData:
+    """Points, neighbours and labels of every shape, for variant 0 of its grouping.
+
+    Raises:
+        DataError: the set has no part labels, or a shape has no category.
+    """
+    if shapes.part_label is None:
+        raise DataError(
+            "has no part labels",
+            where=shapes.name,
+            remedy="give ShapeNetPart, or an .npz with the array part (docs/data.md)",
+        )
+    if not shapes.classes or (shapes.label < 0).any():
+        raise DataError("a shape has no category", where=shapes.name, remedy="label every shape")
+    xyz = torch.from_numpy(np.stack([model_frame(cloud, spec) for cloud in shapes.xyz]))
+    near = nearest_centres(xyz, grouped.centers[:, 0])
+    return PartData(
+        grouped=grouped,
+        xyz=xyz,
+        index=near.index,
+        weight=near.weight,
+        category=torch.from_numpy(shapes.label),
+        part=torch.from_numpy(shapes.part_label.astype(np.int64)),
+    )
+
+
+class PartSegmentation(nn.Module):
+    """Cross-entropy of the parts of 512 points a shape.
+
+    Args:
+        head: to train.
+        data: shapes to train on.
+        tokens: (M, c, d) frozen features; None computes them from ``model``, whose weights with
+            requires_grad are then trained too, on clouds scaled at random.
+        model: a network in torch.
+        budgets: each step draws one.
+    """
+
+    def __init__(
+        self,
+        head: PartHead,
+        data: PartData,
+        tokens: Tensor | None = None,
+        model: Model | None = None,
+        budgets: tuple[int | None, ...] = (None,),
+    ) -> None:
+        super().__init__()
+        self.head = head
+        self.network = model.module if model is not None else None
+        self._data, self._tokens, self._model, self._budgets = data, tokens, model, budgets
+
+    def loss(self, step: Step) -> tuple[Tensor, dict[str, float]]:
+        """The loss of one batch, and the share of right points."""
+        data, rows, device = self._data, step.index, self.head.out.weight.device
+        seen = torch.randperm(data.xyz.shape[1], generator=step.generator)[:POINTS_PER_STEP]
+        xyz, part = data.xyz[rows][:, seen], data.part[rows][:, seen].to(device)
+        if self._tokens is not None:
+            tokens = self._tokens[rows].to(device)
+        else:
+            tokens, xyz = self._encoded(step, xyz)
+        index, weight = (near[rows][:, seen].to(device) for near in (data.index, data.weight))
+        logits = self.head(tokens, index, weight, xyz.to(device), data.category[rows].to(device))
+        loss = cross_entropy(logits.float().flatten(0, 1), part.flatten())
+        return loss, {"point_accuracy": float((logits.argmax(dim=2) == part).float().mean())}
+
+    def after_step(self, step: Step) -> None:
+        """Nothing to do."""
+
+    def _encoded(self, step: Step, xyz: Tensor) -> tuple[Tensor, Tensor]:
+        if self._model is None:
+            raise ValueError("neither tokens nor a model was given")
+        groups, centers = self._data.grouped.batch(step.index, torch.zeros_like(step.index))
+        groups, centers, xyz = random_scale(groups, centers, step, SCALE, xyz)
+        device = self.head.out.weight.device
+        budget = self._budgets[int(step.generator.initial_seed() % len(self._budgets))]
+        return self._model.encode_groups(groups.to(device), centers.to(device), budget), xyz
+
+
+@torch.no_grad()
+def predict_parts(
+    head: PartHead, data: PartData, tokens: Tensor, allowed: tuple[tuple[int, ...], ...], batch: int = 16
+) -> npt.NDArray[np.int64]:
+    """The part (M, P) of every point, among those its category may have.
+
+    Args:
+        head: trained.
+        data: M shapes.
+        tokens: (M, c, d) their features.
+        allowed: for each category its parts.
+    """
+    head.eval()
+    barred = torch.ones(len(allowed), len(head.config.parts), dtype=torch.bool)
+    for number, parts in enumerate(allowed):
+        barred[number, list(parts)] = False
+    found = []
+    for rows in torch.arange(len(data)).split(batch):
+        category = data.category[rows]
+        logits = head(tokens[rows], data.index[rows], data.weight[rows], data.xyz[rows], category)
+        found.append(logits.masked_fill(barred[category][:, None], -torch.inf).argmax(dim=2))
+    return np.asarray(torch.cat(found).numpy(), dtype=np.int64)

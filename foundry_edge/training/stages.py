@@ -1,0 +1,65 @@
+"""The stages of fine-tuning: the encoder frozen, then thawed; each resumes on its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from torch import nn
+
+from foundry_edge.training.engine import train
+from foundry_edge.training.report import Report
+from foundry_edge.training.settings import TrainSettings
+
+FROZEN_SHARE = 2 / 3
+THAWED_RATE = 0.25
+"""What is left of the peak rate when a cosine has gone two thirds of its way."""
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Where and how long to train.
+
+    Attributes:
+        folder: for logs and checkpoints.
+        settings: of the frozen stage; the thawed one has a quarter of its rate.
+        epochs: passes over the data, both stages together.
+        resume: continue from checkpoints in the folder.
+        console: for progress.
+    """
+
+    folder: Path
+    settings: TrainSettings
+    epochs: float
+    resume: bool
+    console: Console
+
+    def run(self, name: str, objective: Any, count: int, share: float, rate: float = 1.0) -> None:
+        """Train one stage.
+
+        Args:
+            name: of its log rows and its checkpoint.
+            objective: an nn.Module and `Objective`; its parameters with requires_grad are trained.
+            count: training shapes.
+            share: of the epochs.
+            rate: factor on the learning rate.
+        """
+        steps = round(self.epochs * share * count / self.settings.batch)
+        if not steps:
+            return
+        changed = {"steps": steps, "learning_rate": self.settings.learning_rate * rate}
+        settings = self.settings.model_copy(update=changed).resolved()
+        log = self.folder / f"{name}.jsonl"
+        if not self.resume:
+            log.unlink(missing_ok=True)
+        with Report(name, log, self.console) as report:
+            train(objective, objective, count, settings, self.folder / f"{name}.pt", report.row, self.resume)
+        objective.to("cpu")
+
+
+def freeze(network: nn.Module, frozen: bool) -> None:
+    """Freeze or thaw a network; batch norms of its tokenizer keep their statistics either way."""
+    network.requires_grad_(not frozen)
+    network.train(not frozen)
