@@ -23,6 +23,7 @@ from foundry_edge.training.processes import (
     average_gradients,
     is_main_process,
     launch,
+    mean_over_processes,
     wait_for_all,
 )
 from foundry_edge.training.schedule import warmup_cosine
@@ -128,7 +129,8 @@ def train(
         fabric.backward(loss)
         state.update(rate)
         objective.after_step(step)
-        row = meter.add(number, float(loss.detach()), min(settings.batch, count), figures)
+        mean = float(mean_over_processes(loss.detach()))
+        row = meter.add(number, mean, min(settings.batch, count), figures)
         if row and is_main_process():
             on_log(row)
         if (number + 1) % settings.checkpoint_every == 0 or number + 1 == settings.steps:
