@@ -35,8 +35,9 @@ class Bypass:
     """The tokens that enter the encoder beside the SuperTokens.
 
     Attributes:
-        index: (B, k) int64, their numbers.
-        valid: (B, k) bool, False where a cloud of the batch has fewer; None when all count.
+        index: (B, k) int64, the tokens that have a row.
+        valid: (B, k) bool, False for the row of a merged token, which nothing attends to; None when there
+            is none of those.
         merge: (B, c) of 0 and 1, tokens that go through DSO; carries the gate's gradient in training.
     """
 
@@ -48,16 +49,18 @@ class Bypass:
         """Rows (B, k, d) of x (B, c, d)."""
         return x.gather(1, self.index.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
 
-    def restore(self, rows: Tensor) -> Tensor:
-        """Rows (B, k, d) back at their places (B, c, d); zero elsewhere."""
-        place = one_hot(self.index, self.merge.shape[1], rows.dtype)
-        if self.valid is not None:
-            place = place * self.valid.unsqueeze(-1)
-        return place.transpose(1, 2) @ rows
+    def blend(self, returned: Tensor, rows: Tensor) -> Tensor:
+        """What SuperTokens returned (B, c, d), with the rows (B, k, d) of bypassed tokens in their places."""
+        place = one_hot(self.index, self.merge.shape[1], rows.dtype).transpose(1, 2)
+        alone = (1 - self.merge).unsqueeze(-1) * place.sum(dim=2, keepdim=True)
+        return returned + alone * (place @ rows - returned)
 
 
 def sampled(logits: Tensor, sampling: Sampling) -> Bypass:
-    """In training: each token merges with probability pi; every token's row is computed, merged ones masked.
+    """In training: each token merges with probability pi.
+
+    Beside the bypassed tokens, as many of the merged ones that came closest have a row, masked, so that the
+    gate learns what bypassing them would have changed.
 
     Args:
         logits: (B, c).
@@ -68,8 +71,9 @@ def sampled(logits: Tensor, sampling: Sampling) -> Bypass:
     noisy = logits + uniform.logit()
     soft = (noisy / sampling.temperature).sigmoid()
     hard = (noisy > 0).to(soft.dtype)
-    every = torch.arange(logits.shape[1], device=logits.device).expand_as(logits)
-    return Bypass(every, hard == 0, hard + soft - soft.detach())
+    most = int((hard == 0).sum(dim=1).max())
+    index = noisy.argsort(dim=1)[:, : 2 * most + 2]
+    return Bypass(index, hard.gather(1, index) == 0, hard + soft - soft.detach())
 
 
 def thresholded(logits: Tensor, threshold: float) -> Bypass:

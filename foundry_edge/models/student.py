@@ -104,8 +104,7 @@ class Student(Compressed):
         self, tokens: Tensor, positions: Tensor, merge: Tensor, routes: Tensor, bypass: Bypass
     ) -> tuple[Tensor, Tensor]:
         """What returns to each token (B, c, d), and the assignment of the merged tokens (B, c, s)."""
-        keep = bypass.merge.unsqueeze(-1)
-        weights = merge * keep
+        weights = merge * bypass.merge.unsqueeze(-1)
         merged, merged_positions = self.dso.merge(tokens, positions, weights)
         count = merged.shape[1]
         rows = torch.cat([merged, bypass.select(tokens)], dim=1)
@@ -113,10 +112,9 @@ class Student(Compressed):
         encoded = self.encoder.body(rows, places, _key_mask(bypass.valid, count))
         supertokens, alone = encoded[:, :count], encoded[:, count:]
         returned = self._returned(tokens, positions, merged, merged_positions, supertokens, routes)
-        own = alone if alone.shape[1] == tokens.shape[1] else bypass.restore(alone)
         if self.config.residual == "mapped":
-            own = own + positions
-        return keep * returned + (1 - keep) * own, weights
+            alone = alone + bypass.select(positions)
+        return bypass.blend(returned, alone), weights
 
     def _returned(
         self,

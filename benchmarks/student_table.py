@@ -1,0 +1,390 @@
+"""Every compression method under the same loop, budget and cached targets, judged the same way.
+
+    python benchmarks/student_table.py --data ../shared/data --teacher runs/teacher --work runs/student-table
+    python benchmarks/tables.py
+
+One run trains one method with one seed and gives a row per budget. A finished run is written at once to
+benchmarks/results/student_<run>_<seed>.json and not repeated; an interrupted one continues from its
+checkpoint. Smooth L1 and cosine are taken on held-out shapes. Probes are fitted with a fixed penalty on the
+frozen, pooled features of the training side: `validation` on a fifth of the training side (for every choice
+between methods), `test` for the record. Latency is the ratio to the teacher at batch 1, measured in turns
+in eager PyTorch. `--list` shows the runs, `--only` picks some by a pattern.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.console import Console
+
+from foundry_edge.data.groupings import cached_groupings
+from foundry_edge.data.shapes import TEST, TRAIN, ShapeSet, load_npz, load_sets
+from foundry_edge.evaluation.probe import fit_probe
+from foundry_edge.models.compressed import Compressed
+from foundry_edge.models.config import CompressedConfig
+from foundry_edge.models.heads import pool
+from foundry_edge.models.load import load_teacher, model_folder
+from foundry_edge.models.macs import compressed_macs, teacher_macs
+from foundry_edge.models.methods import make_method
+from foundry_edge.models.store import save_weights, weights_sha256
+from foundry_edge.models.teacher import Teacher
+from foundry_edge.training.distill import train_logged
+from foundry_edge.training.measure import Measured, measure
+from foundry_edge.training.objective import Distillation
+from foundry_edge.training.settings import TrainSettings
+from foundry_edge.training.target_cache import cache_targets, kept_targets, split_sides
+from foundry_edge.training.targets import TeacherTargets
+from foundry_edge_runtime.files import write_text
+
+RESULTS = Path(__file__).parent / "results"
+ELASTIC = (1, 2, 4, 8, 16)
+SCENE_GROUPS = 9375
+SHOTS, TRIALS = 10, 10
+TIMED, WARM_UP = 40, 5
+ROUNDING = 5
+Array = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run.
+
+    Attributes:
+        name: as in the tables.
+        choices: arguments of `make_method`.
+        headline: repeated with every seed; the others run with seed 0 alone.
+        share: of the steps (a dedicated student gets half of an elastic one's).
+        freeze_encoder: keep the teacher's blocks.
+    """
+
+    name: str
+    choices: dict[str, Any]
+    headline: bool = False
+    share: float = 1.0
+    freeze_encoder: bool = False
+
+
+def _dso(name: str, headline: bool = False, **choices: Any) -> Run:
+    return Run(name, {"method": "dso", "tokens": ELASTIC, **choices}, headline)
+
+
+def all_runs() -> list[Run]:
+    """The paper's student, ours, ablations and baselines."""
+    best: dict[str, Any] = {"residual": "update", "mixing_blocks": 1}
+    return [
+        _dso("hybrid", True, **best),
+        _dso("update", True, residual="update"),
+        _dso("anchored", True),
+        Run("fps", {"method": "fps", "tokens": ELASTIC}, True),
+        Run("kmeans", {"method": "kmeans", "tokens": ELASTIC}, True),
+        *(Run(f"truncation-{k}", {"method": "truncation", "depth": k}, k < 4) for k in (1, 2, 3, 0, 4, 6)),
+        _dso("learned", True, query="learned"),
+        Run("tome", {"method": "tome", "tokens": ELASTIC}),
+        Run("patchmerger", {"method": "patchmerger", "tokens": ELASTIC}),
+        Run("mimicry", {"method": "mimicry"}),
+        *(_dso(f"hybrid-depth-{k}", **best, depth=k) for k in (1, 2, 4, 6)),
+        _dso("hybrid-2", residual="update", mixing_blocks=2),
+        _dso("hybrid-soft", **best, routing="soft"),
+        _dso("update-soft", residual="update", routing="soft"),
+        _dso("update-depth-4", residual="update", depth=4),
+        _dso("cosine", query="cosine"),
+        Run("hybrid-frozen", {"method": "dso", "tokens": ELASTIC, **best}, freeze_encoder=True),
+        _dso("gate", residual="update", gate=True),
+        Run("fps-update", {"method": "fps", "tokens": ELASTIC, "residual": "update"}),
+        Run("kmeans-update", {"method": "kmeans", "tokens": ELASTIC, "residual": "update"}),
+        Run("tome-update", {"method": "tome", "tokens": ELASTIC, "residual": "update"}),
+        *(
+            Run(f"{name}-dedicated-{s}", {"method": "dso", "tokens": (s,), **more}, share=0.5)
+            for name, more in (("hybrid", best), ("anchored", {}))
+            for s in (1, 4, 16)
+        ),
+        _dso("hybrid-32", **best | {"tokens": (*ELASTIC, 32)}),
+    ]
+
+
+@dataclass
+class ProbeSet:
+    """One labelled data set as the frozen, shared tokenizer sees it."""
+
+    shapes: ShapeSet
+    targets: TeacherTargets
+
+    def features(self, model: Compressed, count: int) -> Array:
+        """Global features (M, 2d) of a compressed model."""
+        parts = []
+        with torch.no_grad():
+            for rows in torch.arange(len(self.targets)).split(64):
+                tokens, centers, _ = self.targets.batch(rows, torch.device("cpu"))
+                parts.append(pool(model.reconstruct(tokens, centers, count).features))
+        return torch.cat(parts).numpy()
+
+    def teacher_features(self) -> Array:
+        """Global features (M, 2d) of the teacher."""
+        return pool(self.targets.features.float()).numpy()
+
+    def judge(self, features: Array) -> dict[str, float]:
+        """Probe accuracies in percent: linear on validation and test, and 10-shot on test."""
+        known = self.shapes.label >= 0
+        label, split = self.shapes.label[known], self.shapes.split[known]
+        features = features[known]
+        fit, test = np.flatnonzero(split == TRAIN), np.flatnonzero(split == TEST)
+        held = np.random.default_rng(0).permutation(fit)
+        check, rest = held[: len(held) // 5], held[len(held) // 5 :]
+        return {
+            "validation": _accuracy(features, label, rest, check),
+            "test": _accuracy(features, label, fit, test),
+            "10-shot": _few_shot(features, label, fit, test),
+            "10-shot validation": _few_shot(features, label, rest, check),
+        }
+
+
+def _accuracy(features: Array, label: Labels, fit: Labels, check: Labels) -> float:
+    probe = fit_probe(features[fit], label[fit])
+    return round(100 * float(probe.score(features[check], label[check])), 2)
+
+
+def _few_shot(features: Array, label: Labels, fit: Labels, check: Labels) -> float:
+    """Mean accuracy over trials of `SHOTS` random training shapes of every class that has so many."""
+    rng = np.random.default_rng(0)
+    classes = [c for c in np.unique(label[fit]) if (label[fit] == c).sum() >= SHOTS]
+    asked = check[np.isin(label[check], classes)]
+    found = []
+    for _ in range(TRIALS):
+        shots = [rng.choice(fit[label[fit] == c], SHOTS, replace=False) for c in classes]
+        found.append(_accuracy(features, label, np.concatenate(shots), asked))
+    return round(float(np.mean(found)), 2)
+
+
+@dataclass
+class Bench:
+    """Everything the runs share: teacher, cached targets, probe sets."""
+
+    teacher: Teacher
+    digest: str
+    settings: TrainSettings
+    work: Path
+    console: Console
+    targets: TeacherTargets
+    held_out: TeacherTargets
+    probes: dict[str, ProbeSet] = field(default_factory=dict)
+
+    def execute(self, run: Run, seed: int) -> Rows:
+        """Train and measure; a row per budget."""
+        steps = max(round(self.settings.steps * run.share), 1)
+        settings = self.settings.model_copy(update={"seed": seed, "steps": steps})
+        choices = dict(run.choices)
+        torch.manual_seed(seed)
+        model = make_method(choices.pop("method"), self.teacher.config, self.digest, **choices)
+        model.start_from(self.teacher)
+        out = self.work / f"{run.name}_{seed}_{self.digest[:8]}_{steps}"
+        objective = Distillation(model, self.targets, freeze_encoder=run.freeze_encoder)
+        train_logged(objective, len(self.targets), settings, out, self.console, resume=True)
+        model.cpu().requires_grad_(False)
+        found = measure(model, self.held_out)
+        save_weights(out, model.config, model)
+        common = {"run": run.name, "seed": seed, "steps": steps, "config": _plain(model.config)}
+        return [
+            common | self._row(model, count if model.budgets else 0, found[count]) for count in sorted(found)
+        ]
+
+    def _row(self, model: Compressed, count: int, found: Measured) -> dict[str, Any]:
+        stages = compressed_macs(model.config, count)
+        parameters = sum(p.numel() for p in model.parameters())
+        return {
+            "tokens": count or None,
+            "smooth_l1": round(found.fidelity.smooth_l1, ROUNDING),
+            "cosine_mean": round(found.fidelity.cosine_mean, ROUNDING),
+            "cosine_worst": round(found.fidelity.cosine_worst, ROUNDING),
+            "usage": {name: round(value, 3) for name, value in found.usage.items()},
+            "macs": stages,
+            "macs_total": sum(stages.values()),
+            "macs_scene": sum(compressed_macs(_scene(model.config), count).values()),
+            "weight_bytes": 4 * parameters,
+            "latency": self.latency(model, count),
+            "probes": {
+                name: probe.judge(probe.features(model, count)) for name, probe in self.probes.items()
+            },
+        }
+
+    def reference(self) -> Rows:
+        """The teacher's own row."""
+        config = self.teacher.config
+        stages = teacher_macs(config)
+        scene = teacher_macs(_with_groups(config))
+        return [
+            {
+                "run": "teacher",
+                "seed": 0,
+                "tokens": None,
+                "smooth_l1": 0.0,
+                "cosine_mean": 1.0,
+                "macs": stages,
+                "macs_total": sum(stages.values()),
+                "macs_scene": sum(scene.values()),
+                "weight_bytes": 4 * sum(p.numel() for p in self.teacher.parameters()),
+                "latency": {"ratio": 1.0},
+                "probes": {
+                    name: probe.judge(probe.teacher_features()) for name, probe in self.probes.items()
+                },
+            }
+        ]
+
+    @torch.no_grad()
+    def latency(self, model: Compressed, count: int) -> dict[str, float]:
+        """Batch-1 milliseconds of model and teacher, in turns, and the ratio of the medians."""
+        spec = self.teacher.config.preprocessing
+        groups = torch.randn(1, spec.groups, spec.group_size, 3) * 0.1
+        centers = self.held_out.centers[:1]
+        mine, theirs = [], []
+        for _ in range(TIMED + WARM_UP):
+            mine.append(_milliseconds(lambda: model(groups, centers, count)))
+            theirs.append(_milliseconds(lambda: self.teacher.encode_groups(groups, centers)))
+        ours, reference = float(np.median(mine[WARM_UP:])), float(np.median(theirs[WARM_UP:]))
+        return {
+            "ms": round(ours, 3),
+            "teacher_ms": round(reference, 3),
+            "ratio": round(ours / reference, 4),
+        }
+
+
+def _milliseconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def _plain(config: CompressedConfig) -> dict[str, Any]:
+    return config.model_dump(mode="json", exclude={"teacher", "teacher_sha256"})
+
+
+def _scene(config: CompressedConfig) -> CompressedConfig:
+    return config.model_copy(update={"teacher": _with_groups(config.teacher)})
+
+
+def _with_groups(config: Any) -> Any:
+    spec = config.preprocessing.model_copy(update={"groups": SCENE_GROUPS})
+    return config.model_copy(update={"preprocessing": spec})
+
+
+def random_rows(bench: Bench, seed: int) -> Rows:
+    """The probes of random weights with calibrated batch norms."""
+    torch.manual_seed(seed)
+    model = Teacher(bench.teacher.config).requires_grad_(False)
+    probes = {}
+    for name, probe in bench.probes.items():
+        grouped = _grouped(probe.shapes, bench)
+        model.tokenizer.calibrate_batch_norm(grouped.groups[:256, 0].float())
+        made = kept_targets(bench.work, model, grouped, 1, 0, torch.float32, lambda done, total: None)
+        probes[name] = ProbeSet(probe.shapes, made).judge(pool(made.features.float()).numpy())
+    return [{"run": "random", "seed": seed, "tokens": None, "probes": probes}]
+
+
+def _grouped(shapes: ShapeSet, bench: Bench) -> Any:
+    return cached_groupings(shapes.xyz, bench.teacher.config.preprocessing, 1, 0, bench.work)
+
+
+def prepare(options: argparse.Namespace) -> Bench:
+    """Load the teacher and compute, or read back, what all runs share."""
+    console = Console(stderr=True)
+    teacher = load_teacher(options.teacher)
+    settings = TrainSettings(steps=options.steps, batch=options.batch, accelerator=options.accelerator)
+    settings = settings.resolved()
+    fit, check = split_sides(load_sets(options.data))
+    fit = [s.first(options.shapes) for s in fit]
+    targets, held_out = cache_targets(
+        teacher, fit, check, options.views, settings, options.work, console, keep=True
+    )
+    digest = weights_sha256(model_folder(options.teacher))
+    bench = Bench(teacher, digest, settings, options.work, console, targets, held_out)
+    for path in options.probe:
+        shapes = load_npz(path)
+        made = kept_targets(
+            options.work, teacher, _grouped(shapes, bench), 1, 0, torch.float32, lambda done, total: None
+        )
+        bench.probes[shapes.name] = ProbeSet(shapes, made)
+    return bench
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--teacher", default="embedded:teacher")
+    parser.add_argument("--data", type=Path, nargs="+", help="sets to distil on")
+    parser.add_argument(
+        "--probe", type=Path, nargs="*", default=[], help=".npz sets with labels, to judge on"
+    )
+    parser.add_argument("--work", type=Path, default=Path("runs/student-table"))
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--views", type=int, default=4)
+    parser.add_argument("--shapes", type=int, default=10**9, help="at most so many of each set")
+    parser.add_argument("--seeds", type=int, default=3, help="of the headline runs")
+    parser.add_argument("--only", default="*", help="pattern of run names")
+    parser.add_argument("--accelerator", default="cpu")
+    parser.add_argument("--list", action="store_true")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Execute what is missing."""
+    options = parse()
+    runs = [r for r in all_runs() if fnmatch.fnmatch(r.name, options.only)]
+    if options.list:
+        for run in runs:
+            print(json.dumps(asdict(run)))
+        return
+    bench = prepare(options)
+    _keep(options, bench, "teacher", 0, bench.reference)
+    for seed in range(options.seeds):
+        _keep(options, bench, "random", seed, partial(random_rows, bench, seed))
+        for run in runs:
+            if run.headline or seed == 0:
+                _keep(options, bench, run.name, seed, partial(bench.execute, run, seed))
+
+
+def _keep(options: argparse.Namespace, bench: Bench, name: str, seed: int, make: Callable[[], Rows]) -> None:
+    """Make and write one run's rows, unless they lie there from the same teacher and number of steps."""
+    path = options.out / f"student_{name}_{seed}.json"
+    recipe = {
+        "teacher_sha256": bench.digest,
+        "steps": options.steps,
+        "batch": options.batch,
+        "views": options.views,
+    }
+    if path.exists() and json.loads(path.read_text())["recipe"] == recipe:
+        return
+    started = time.perf_counter()
+    rows = make()
+    record = {
+        "schema": 1,
+        "recipe": recipe,
+        "training_clouds": len(bench.targets),
+        "held_out": len(bench.held_out),
+        "seconds": round(time.perf_counter() - started, 1),
+        "rows": rows,
+    }
+    write_text(path, json.dumps(record, indent=1) + "\n")
+    for row in rows:
+        print(
+            json.dumps({k: row.get(k) for k in ("run", "seed", "tokens", "smooth_l1", "probes")}), flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()

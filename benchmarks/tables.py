@@ -1,0 +1,225 @@
+"""Draw docs/results.md and its plots from the JSON of benchmarks/student_table.py.
+
+    python benchmarks/tables.py
+
+Headline rows are mean and sample standard deviation over their seeds; the others are one seed, and say so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from foundry_edge_runtime.files import replacing, write_text
+
+RESULTS = Path(__file__).parent / "results"
+DOCS = Path(__file__).parents[1] / "docs"
+FAMILIES = {
+    "hybrid": ("tab:red", "o"),
+    "update": ("tab:orange", "o"),
+    "anchored": ("tab:purple", "o"),
+    "learned": ("tab:brown", "o"),
+    "fps": ("tab:blue", "s"),
+    "kmeans": ("tab:cyan", "s"),
+    "tome": ("tab:green", "s"),
+    "truncation": ("black", "^"),
+    "mimicry": ("grey", "v"),
+}
+"""What the plots show, and how."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One method at one budget, over all its seeds."""
+
+    run: str
+    tokens: int | None
+    rows: tuple[dict[str, Any], ...]
+
+    def values(self, *keys: str) -> list[float]:
+        """A figure of every seed; empty where the rows lack it."""
+        found = []
+        for row in self.rows:
+            value: Any = row
+            for key in keys:
+                value = value.get(key, {}) if isinstance(value, dict) else {}
+            if isinstance(value, (int, float)):
+                found.append(float(value))
+        return found
+
+    def mean(self, *keys: str) -> float | None:
+        """Mean over the seeds."""
+        values = self.values(*keys)
+        return statistics.fmean(values) if values else None
+
+
+def load(folder: Path) -> tuple[list[Point], list[dict[str, Any]]]:
+    """Points in order of their Smooth L1, and the recipes found."""
+    rows: dict[tuple[str, int | None], list[dict[str, Any]]] = {}
+    recipes: list[dict[str, Any]] = []
+    for path in sorted(folder.glob("student_*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["recipe"] not in recipes:
+            recipes.append(record["recipe"])
+        for row in record["rows"]:
+            rows.setdefault((row["run"], row["tokens"]), []).append(row)
+    points = [Point(run, tokens, tuple(found)) for (run, tokens), found in rows.items()]
+    return sorted(points, key=lambda p: (p.mean("smooth_l1") is None, p.mean("smooth_l1") or 0.0)), recipes
+
+
+def cell(values: list[float], digits: int, scale: float = 1.0) -> str:
+    """``mean`` or ``mean +- deviation``; a dash where there is nothing."""
+    if not values:
+        return "-"
+    mean = f"{scale * statistics.fmean(values):.{digits}f}"
+    return f"{mean} ± {scale * statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+
+
+def table(header: list[str], rows: Iterable[list[str]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def quality(points: list[Point], sets: list[str]) -> str:
+    """Every method and budget: fidelity, probes."""
+    header = ["method", "s", "seeds", "Smooth L1", "cosine", "in use"]
+    header += [f"{name} {what}" for name in sets for what in ("linear", "10-shot")]
+    rows = []
+    for p in points:
+        row = [p.run, _tokens(p), str(len(p.rows)), cell(p.values("smooth_l1"), 4)]
+        row += [cell(p.values("cosine_mean"), 4), cell(p.values("usage", "in_use"), 1)]
+        for name in sets:
+            row += [cell(p.values("probes", name, what), 1) for what in ("test", "10-shot")]
+        rows.append(row)
+    return table(header, rows)
+
+
+def cost(points: list[Point]) -> str:
+    """Every method and budget: what it costs, and whether something cheaper is better."""
+    header = ["method", "s", "Smooth L1", "MMACs", "without tokenizer", "GMACs, scene", "weights MB"]
+    header += ["latency, teacher = 1", "frontier"]
+    best = {(p.run, p.tokens) for p in frontier(points, _macs)}
+    rows = []
+    for p in sorted((p for p in points if p.mean("macs_total")), key=_macs):
+        tokenizer = p.mean("macs", "tokenizer") or 0.0
+        rows.append(
+            [
+                p.run,
+                _tokens(p),
+                cell(p.values("smooth_l1"), 4),
+                f"{_macs(p) / 1e6:.1f}",
+                f"{(_macs(p) - tokenizer) / 1e6:.1f}",
+                f"{(p.mean('macs_scene') or 0.0) / 1e9:.1f}",
+                f"{(p.mean('weight_bytes') or 0.0) / 1e6:.1f}",
+                cell(p.values("latency", "ratio"), 2),
+                "yes" if (p.run, p.tokens) in best else "",
+            ]
+        )
+    return table(header, rows)
+
+
+def _macs(point: Point) -> float:
+    return point.mean("macs_total") or 0.0
+
+
+def _tokens(point: Point) -> str:
+    return "-" if point.tokens is None else str(point.tokens)
+
+
+def frontier(points: list[Point], price: Callable[[Point], float]) -> list[Point]:
+    """The points for which nothing of the same price or less has a lower Smooth L1."""
+    kept: list[Point] = []
+    for p in sorted(points, key=lambda p: (price(p), p.mean("smooth_l1") or 0.0)):
+        loss = p.mean("smooth_l1")
+        if loss is not None and price(p) > 0 and all(loss < (q.mean("smooth_l1") or 0.0) for q in kept):
+            kept.append(p)
+    return kept
+
+
+def plot(
+    points: list[Point], prices: dict[str, Callable[[Point], float]], what: list[str], out: Path
+) -> None:
+    """One panel per price; lines join the budgets of one family."""
+    figure = Figure(figsize=(5.2 * len(prices), 4.2), layout="tight")
+    for axis, (label, price) in zip(
+        figure.subplots(1, len(prices), squeeze=False)[0], prices.items(), strict=True
+    ):
+        for family, (colour, marker) in FAMILIES.items():
+            xy = sorted((price(p), p.mean(*what)) for p in points if _family(p) == family and p.mean(*what))
+            if xy:
+                axis.plot(*zip(*xy, strict=True), color=colour, marker=marker, label=family, linewidth=1.2)
+        axis.set(xlabel=label, ylabel=" ".join(what[1:] or what))
+        axis.set_yscale("log" if what == ["smooth_l1"] else "linear")
+        axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    with replacing(out) as partial:
+        figure.savefig(partial, dpi=110, format="png", metadata={"Software": None})
+
+
+def _family(point: Point) -> str:
+    name = point.run
+    return "truncation" if name.startswith("truncation-") else name
+
+
+PRICES: dict[str, Callable[[Point], float]] = {
+    "MMACs without tokenizer": lambda p: (_macs(p) - (p.mean("macs", "tokenizer") or 0.0)) / 1e6,
+    "GMACs of a scene of 9375 groups": lambda p: (p.mean("macs_scene") or 0.0) / 1e9,
+    "latency at batch 1, teacher = 1": lambda p: p.mean("latency", "ratio") or 0.0,
+    "weights, MB": lambda p: (p.mean("weight_bytes") or 0.0) / 1e6,
+}
+
+
+def main() -> None:
+    """Write docs/results.md and the plots beside it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--docs", type=Path, default=DOCS)
+    options = parser.parse_args()
+    points, recipes = load(options.results)
+    sets = sorted({name for p in points for row in p.rows for name in row.get("probes", {})})
+    plot(points, PRICES, ["smooth_l1"], options.docs / "student_smooth_l1.png")
+    images = ["student_smooth_l1.png"]
+    for name in sets:
+        images.append(f"student_{name}.png")
+        plot(points, PRICES, ["probes", name, "test"], options.docs / images[-1])
+    write_text(options.docs / "results.md", page(points, recipes, sets, images))
+
+
+def page(points: list[Point], recipes: list[dict[str, Any]], sets: list[str], images: list[str]) -> str:
+    """docs/results.md."""
+    parts = [
+        "# Results: students against their baselines",
+        "Made by `python benchmarks/tables.py` from benchmarks/results/student_*.json, which "
+        "`python benchmarks/student_table.py` writes. Do not edit.",
+        "All methods share the teacher's frozen tokenizer, the cached targets, the loop and the number of "
+        "steps (a dedicated student has half of an elastic one's). [method.md](method.md) says what each one "
+        "is. Rows with several seeds are mean ± sample standard deviation, the others are one seed. Probes "
+        "are linear, on frozen pooled features, in percent on the test side, with a fixed penalty; 10-shot "
+        "is the mean of ten draws of ten training shapes per class. `teacher` is the teacher itself, "
+        "`random` is random weights with calibrated batch norms.",
+        *(f"Recipe: `{json.dumps(recipe)}`" for recipe in recipes),
+        "## Quality",
+        quality(points, sets),
+        "## Cost",
+        "Multiply-accumulates of one cloud, attention included; a scene has 9375 groups. On the frontier is "
+        "what nothing cheaper beats in Smooth L1. Latency is eager PyTorch at batch 1, measured in turns "
+        "with the teacher.",
+        cost(points),
+        "## Frontier",
+        *(f"![{name}]({name})" for name in images),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    main()
