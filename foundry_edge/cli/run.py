@@ -53,7 +53,21 @@ def run(
     ] = None,
     save: Annotated[
         str | None,
-        typer.Option("--save", metavar="DIR", help="Write the features of each scan (npz) to DIR."),
+        typer.Option(
+            "--save",
+            metavar="DIR|FILE.parquet",
+            help="Write features: an npz file for each scan, or one Parquet file.",
+        ),
+    ] = None,
+    per_point: Annotated[
+        bool,
+        typer.Option("--per-point", help="With --save DIR: features and colours of every point (npy, PLY)."),
+    ] = False,
+    viz: Annotated[
+        str | None,
+        typer.Option(
+            "--viz", metavar="FILE", help="Draw the scan, coloured by feature and by group (.png or .html)."
+        ),
     ] = None,
     salvage: options.Salvage = False,
     columns: options.Columns = None,
@@ -89,6 +103,8 @@ def run(
             isolate=isolate,
             ledger=ledger,
             save=save,
+            per_point=per_point,
+            viz=viz,
             salvage=salvage,
             columns=columns,
             topic=topic,

@@ -52,6 +52,7 @@ class Result:
         pooled: (2d,) float32 global feature, mean and maximum over the tokens.
         logits: (labels,) float32, None when the rung has no head.
         saved: the file written by `--save`.
+        points: the PLY file written by `--per-point`.
         scan: the number of the scan, counted from 1, where the input holds several.
     """
 
@@ -66,6 +67,7 @@ class Result:
     pooled: FloatArray = field(repr=False)
     logits: FloatArray | None = field(repr=False, default=None)
     saved: Path | None = None
+    points: Path | None = None
     scan: int | None = None
 
     @property
@@ -114,6 +116,7 @@ class Result:
                 "tokens": list(self.tokens.shape),
                 "global": len(self.pooled),
                 "saved": None if self.saved is None else str(self.saved),
+                **({} if self.points is None else {"points": str(self.points)}),
             },
         }
 

@@ -12,6 +12,7 @@ from foundry_edge_runtime.backends.registry import available_backend
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
 from foundry_edge_runtime.errors import InputError
+from foundry_edge_runtime.keeping import Keeper, Wanted
 from foundry_edge_runtime.readers.raw import Options
 from foundry_edge_runtime.readers.reading import parse_columns
 from foundry_edge_runtime.selection import Notify, quick_profile, select, silent
@@ -47,6 +48,8 @@ def run(
     watch: bool = False,
     ledger: str | os.PathLike[str] | None = None,
     save: str | os.PathLike[str] | None = None,
+    per_point: bool = False,
+    viz: str | os.PathLike[str] | None = None,
     salvage: bool = False,
     columns: str | Sequence[str] | None = None,
     topic: str | None = None,
@@ -67,7 +70,9 @@ def run(
         isolate: compute in a process of its own, so that a scan that takes it down is one failure.
         watch: of a folder, wait for more scans until stopped.
         ledger: file that keeps the record of each finished scan; those in it are not computed again.
-        save: folder for the features of each scan (npz).
+        save: folder for the features of each scan (npz), or a .parquet file for those of all scans.
+        per_point: with a folder, write the features and colours of every point, too (npy and PLY).
+        viz: draw the scan, coloured by feature and by group, to a .png or a .html file.
         salvage, columns, topic, vertices, seed: see `read_points`.
         notify: told in one line what is measured and what fails.
 
@@ -83,6 +88,8 @@ def run(
     budget = Budget(max_latency_ms, min_accuracy, max_memory_mb, tokens, precision, backend)
     options = Options(salvage, parse_columns(columns), topic, vertices, seed)
     scans = scan if isinstance(scan, Scans) else scans_of(scan, watch=watch)
+    wanted = Wanted(save, per_point, viz)
+    wanted.refuse(scans, ledger is not None)
     processes = isolate or workers != 1
     refuse_mixture(scans, ledger=ledger is not None, processes=processes)
     size = _batch(batch, workers, adaptive)
@@ -90,6 +97,8 @@ def run(
     opened = load_bundle(bundle)
     with ExitStack() as stack:
         book = None if ledger is None else stack.enter_context(closing(Ledger(ledger, opened.manifest.id)))
+        keeper = Keeper(wanted, scans.root)
+        stack.callback(keeper.close)
         items, stop = iter(scans.items), Stop()
         items = items if book is None else book.remaining(items)
         if processes:
@@ -97,18 +106,14 @@ def run(
 
             setup = _setup(opened, budget, strict, adaptive, options, size, notify)
             pool = stack.enter_context(closing(Pool(opened, setup, workers, notify)))
-            running = Running(pool, scans, pool.outcomes(items, stop), stop, _folder(save), book)
+            running = Running(pool, scans, pool.outcomes(items, stop), stop, keeper, book)
         else:
             session = Session(opened, budget, strict=strict, adaptive=adaptive, notify=notify)
             stack.enter_context(session)
             outcomes = here.outcomes(session, items, options, stop, size or session.best_batch())
-            running = Running(session, scans, outcomes, stop, _folder(save), book)
+            running = Running(session, scans, outcomes, stop, keeper, book)
         stack.pop_all()
     return running
-
-
-def _folder(save: str | os.PathLike[str] | None) -> Path | None:
-    return None if save is None else Path(save)
 
 
 def _batch(batch: int | str, workers: int, adaptive: bool) -> int | None:

@@ -31,13 +31,14 @@ def feature_file(source: str, folder: Path, root: Path | None = None, scan: int 
     return folder / f"{Path(source).name.strip('-') or 'stdin'}-{digest}{number}.npz"
 
 
-def save_features(result: Result, path: Path) -> Result:
+def save_features(result: Result, path: Path, *, per_point: bool = False) -> Result:
     """Write ``tokens`` (c, d), ``centers`` (c, 3), ``global`` (2d,) and, with a head, ``logits`` atomically.
 
-    All are float32; centres are in normalised coordinates.
+    All are float32; centres are in normalised coordinates. With ``per_point`` the features and colours of
+    every point are written beside it (see `save_points`).
 
     Returns:
-        The result, with ``saved`` set.
+        The result, with ``saved`` and ``points`` set.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written; an older file is left as it was.
@@ -47,4 +48,8 @@ def save_features(result: Result, path: Path) -> Result:
         arrays["logits"] = result.logits
     with replacing(path) as partial, partial.open("wb") as stream:
         np.savez(stream, **arrays)
-    return replace(result, saved=path)
+    if not per_point:
+        return replace(result, saved=path)
+    from foundry_edge_runtime.point_files import save_points  # noqa: PLC0415 - rarely needed
+
+    return replace(result, saved=path, points=save_points(result, path))

@@ -1,7 +1,14 @@
 """Deterministic, permutation-invariant grouping of points on the CPU."""
 
 from foundry_edge_runtime.grouping.canonical import canonical_order
-from foundry_edge_runtime.grouping.group import Groups, Preprocessing, group_indices, group_points, prepare
+from foundry_edge_runtime.grouping.group import (
+    Groups,
+    Preprocessing,
+    group_indices,
+    group_points,
+    prepare,
+    to_model_frame,
+)
 from foundry_edge_runtime.grouping.sampling import farthest_point_sample, normalise
 
 __all__ = [
@@ -13,4 +20,5 @@ __all__ = [
     "group_points",
     "normalise",
     "prepare",
+    "to_model_frame",
 ]

@@ -9,7 +9,12 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from foundry_edge_runtime.grouping.canonical import canonical_order
-from foundry_edge_runtime.grouping.sampling import farthest_point_sample, normalise, stratified_indices
+from foundry_edge_runtime.grouping.sampling import (
+    centre_and_radius,
+    farthest_point_sample,
+    normalise,
+    stratified_indices,
+)
 from foundry_edge_runtime.pointcloud import FloatArray
 
 
@@ -76,8 +81,27 @@ def prepare(xyz: FloatArray, spec: Preprocessing) -> FloatArray:
     Returns:
         (N, 3) float32.
     """
+    return normalise(sample(xyz, spec))
+
+
+def sample(xyz: FloatArray, spec: Preprocessing) -> FloatArray:
+    """The N points that the model sees: canonical order, stratified; (N, 3) in the unit of ``xyz`` (M, 3)."""
     ordered = xyz[canonical_order(xyz)]
-    return normalise(ordered[stratified_indices(len(ordered), spec.points)])
+    return ordered[stratified_indices(len(ordered), spec.points)]
+
+
+def to_model_frame(xyz: FloatArray, spec: Preprocessing) -> FloatArray:
+    """Every point of a cloud in the normalised coordinates that its centres are in.
+
+    Args:
+        xyz: (M, 3) float32, the cloud that was grouped.
+        spec: what it was grouped with.
+
+    Returns:
+        (M, 3) float32; points outside the sample may lie a little outside the unit ball.
+    """
+    centre, radius = centre_and_radius(sample(xyz, spec))
+    return ((xyz.astype(np.float64) - centre) / (radius or 1.0)).astype(np.float32)
 
 
 def group_points(xyz: FloatArray, spec: Preprocessing) -> Groups:

@@ -17,6 +17,12 @@ def stratified_indices(count: int, wanted: int) -> npt.NDArray[np.int64]:
     return (np.arange(wanted, dtype=np.int64) * count + count // 2) // wanted
 
 
+def centre_and_radius(xyz: FloatArray) -> tuple[DoubleArray, float]:
+    """The mean of points (N, 3) and the largest distance from it, in float64; 0 when all points coincide."""
+    centre: DoubleArray = xyz.mean(axis=0, dtype=np.float64)
+    return centre, float(np.sqrt(((xyz - centre) ** 2).sum(axis=1).max()))
+
+
 def normalise(xyz: FloatArray) -> FloatArray:
     """Centre on the mean and scale the largest norm to 1 (Point-JEPA's input normalisation).
 
@@ -26,8 +32,8 @@ def normalise(xyz: FloatArray) -> FloatArray:
     Returns:
         (N, 3) float32 in the unit ball; all zeros when all points coincide.
     """
-    centred: DoubleArray = xyz.astype(np.float64) - xyz.mean(axis=0, dtype=np.float64)
-    radius = float(np.sqrt((centred**2).sum(axis=1).max()))
+    centre, radius = centre_and_radius(xyz)
+    centred: DoubleArray = xyz.astype(np.float64) - centre
     if radius > 0:
         centred /= radius
     return centred.astype(np.float32)

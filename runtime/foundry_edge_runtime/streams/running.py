@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
 from foundry_edge_runtime.choice import Choice
 from foundry_edge_runtime.inspection import Failure
+from foundry_edge_runtime.keeping import Keeper
 from foundry_edge_runtime.result import Result
-from foundry_edge_runtime.save import feature_file, save_features
 from foundry_edge_runtime.streams.inputs import Scans
 from foundry_edge_runtime.streams.items import Counts, Outcome, Stop
 from foundry_edge_runtime.streams.ledger import Ledger
@@ -42,7 +42,7 @@ class Running(Iterator[Result | Failure]):
         scans: Scans,
         outcomes: Iterator[Outcome | None],
         stop: Stop,
-        folder: Path | None,
+        keeper: Keeper,
         ledger: Ledger | None,
     ) -> None:
         self._computing = computing
@@ -50,7 +50,7 @@ class Running(Iterator[Result | Failure]):
         self.counts = Counts()
         self._scans = scans
         self._outcomes = outcomes
-        self._folder = folder
+        self._keeper = keeper
         self._ledger = ledger
         self._open = True
 
@@ -74,8 +74,8 @@ class Running(Iterator[Result | Failure]):
                 result = self._finish(outcome)
                 if result is not None:
                     return result
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            self.close(error)
             raise
         self.close()
         raise StopIteration
@@ -108,9 +108,7 @@ class Running(Iterator[Result | Failure]):
         return result
 
     def _kept(self, result: Result, outcome: Outcome) -> Result:
-        if self._folder is not None:
-            path = feature_file(outcome.item.name, self._folder, self._scans.root, outcome.scan)
-            result = save_features(result, path)
+        result = self._keeper.keep(result, outcome.item.name)
         self._note(replace(outcome, result=result))
         return result
 
@@ -119,15 +117,28 @@ class Running(Iterator[Result | Failure]):
             self._ledger.add(outcome)
             self.counts.skipped = self._ledger.skipped
 
-    def close(self) -> None:
-        """End the stream: free the engine, close the ledger, and count what a live source still held."""
+    def close(self, error: BaseException | None = None) -> None:
+        """End the stream: free the engine, finish what is written, and count what a live source still held.
+
+        Args:
+            error: what ended it, if anything did.
+
+        Raises:
+            StorageError: something cannot be written.
+        """
         if not self._open:
             return
         self._open = False
-        self._computing.close()
+        with ExitStack() as stack:
+            stack.callback(self._count)
+            if self._ledger is not None:
+                stack.callback(self._ledger.close)
+            stack.callback(self._keeper.close, error)
+            stack.callback(self._computing.close)
+
+    def _count(self) -> None:
         if self._ledger is not None:
             self.counts.skipped = self._ledger.skipped
-            self._ledger.close()
         live, counts = self._scans.live, self.counts
         if live is not None:
             live.close()
@@ -140,4 +151,4 @@ class Running(Iterator[Result | Failure]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self.close(error)

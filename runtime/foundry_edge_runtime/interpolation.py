@@ -1,0 +1,73 @@
+"""Features of every point, interpolated from the tokens of the groups around it.
+
+Inverse-distance weighted average of the k nearest centres, with k = 3 and the squared distance, as in
+PointNet++ (Qi et al. 2017, section 3.4, equation 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from foundry_edge_runtime.grouping import to_model_frame
+from foundry_edge_runtime.pointcloud import FloatArray
+from foundry_edge_runtime.result import Result
+
+NEIGHBOURS = 3
+BLOCK = 1 << 15
+_NEAREST = 1e-12  # squared distance below which a point counts as lying on the centre
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """How the points of a cloud are made of its centres.
+
+    Attributes:
+        nearest: (N, k) int64, the nearest centres, nearest first.
+        weights: (N, k) float64, rows sum to 1.
+        centres: c, how many centres there are.
+    """
+
+    nearest: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float64]
+    centres: int
+
+    def apply(self, values: npt.NDArray[np.floating]) -> FloatArray:
+        """Values of the centres (c, m) as values of the points (N, m) float32."""
+        blocks = list(self.blocks(values))
+        return np.concatenate(blocks)
+
+    def blocks(self, values: npt.NDArray[np.floating]) -> Iterator[FloatArray]:
+        """As `apply`, a block of points at a time, so that large clouds need little memory."""
+        for start in range(0, len(self.nearest), BLOCK):
+            rows = slice(start, start + BLOCK)
+            block = np.einsum("nk,nkm->nm", self.weights[rows], values[self.nearest[rows]])
+            yield block.astype(np.float32)
+
+
+def interpolation(result: Result) -> Interpolation:
+    """The weights for the points of a result, in the order of ``result.cloud.xyz``."""
+    points = to_model_frame(result.cloud.xyz, result.bundle.manifest.preprocessing)
+    blocks = [_block(points[start : start + BLOCK], result.centers) for start in range(0, len(points), BLOCK)]
+    nearest, weights = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    return Interpolation(nearest, weights, len(result.centers))
+
+
+def point_features(result: Result) -> FloatArray:
+    """A feature for each point of a result's cloud.
+
+    Returns:
+        (N, d) float32, in the order of ``result.cloud.xyz``.
+    """
+    return interpolation(result).apply(result.tokens)
+
+
+def _block(points: FloatArray, centers: FloatArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    offset = points[:, None, :].astype(np.float64) - centers[None, :, :]
+    distance = np.einsum("ncx,ncx->nc", offset, offset)
+    nearest = np.argsort(distance, axis=1, kind="stable")[:, :NEIGHBOURS]
+    inverse = 1.0 / np.maximum(np.take_along_axis(distance, nearest, axis=1), _NEAREST)
+    return nearest, inverse / inverse.sum(axis=1, keepdims=True)

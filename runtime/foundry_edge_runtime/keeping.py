@@ -1,0 +1,122 @@
+"""What `run` leaves behind of each result: features, points, a picture."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from foundry_edge_runtime.errors import InputError
+from foundry_edge_runtime.result import Result
+from foundry_edge_runtime.save import feature_file, save_features
+from foundry_edge_runtime.streams.inputs import Scans
+
+if TYPE_CHECKING:
+    from foundry_edge_runtime.parquet import ParquetFile
+
+_PARQUET = ".parquet"
+_PICTURES = (".png", ".html")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be kept.
+
+    Attributes:
+        save: folder for one npz a scan, or a Parquet file for all.
+        per_point: features and colours of every point, too; needs a folder.
+        viz: a picture (.png) or a page (.html) of the first scan.
+
+    Raises:
+        InputError: these do not go together.
+    """
+
+    save: str | os.PathLike[str] | None = None
+    per_point: bool = False
+    viz: str | os.PathLike[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.per_point and (self.save is None or self.parquet):
+            raise InputError("--per-point needs a folder to write to", remedy="add --save DIR")
+        if self.viz is not None and Path(self.viz).suffix.lower() not in _PICTURES:
+            raise InputError(f"--viz must end in .png or .html, found {os.fspath(self.viz)!r}")
+
+    @property
+    def parquet(self) -> bool:
+        """Whether features go to one Parquet file."""
+        return self.save is not None and Path(self.save).suffix.lower() == _PARQUET
+
+    def refuse(self, scans: Scans, ledger: bool) -> None:
+        """What does not go with these scans.
+
+        Raises:
+            InputError: see the message.
+        """
+        if self.viz is not None and scans.many:
+            raise InputError("--viz draws one scan", remedy="give a single file")
+        if self.parquet and ledger:
+            raise InputError(
+                "a Parquet file cannot be added to, so it does not go with --ledger",
+                remedy="give --save a folder",
+            )
+
+
+class Keeper:
+    """Writes what is wanted of each result.
+
+    Args:
+        wanted: what.
+        root: the folder that the scans are in, when they are in one.
+
+    Raises:
+        MissingExtraError: a package for it is not installed.
+        StorageError: it cannot be written.
+    """
+
+    def __init__(self, wanted: Wanted, root: Path | None = None) -> None:
+        self._wanted, self._root = wanted, root
+        self._table: ParquetFile | None = None
+        self._drawn = wanted.viz is None
+        if wanted.viz is not None:
+            from foundry_edge_runtime.viz import require  # noqa: PLC0415 - rarely needed
+
+            require(Path(wanted.viz))
+        if wanted.parquet and wanted.save is not None:
+            from foundry_edge_runtime.parquet import ParquetFile  # noqa: PLC0415 - rarely needed
+
+            self._table = ParquetFile(Path(wanted.save))
+
+    def keep(self, result: Result, name: str) -> Result:
+        """Write what is wanted of a result.
+
+        Args:
+            result: what was computed.
+            name: of its input.
+
+        Returns:
+            The result, with the files it was written to.
+
+        Raises:
+            StorageError: the disk is full or the folder cannot be written; older files are left as they were.
+        """
+        if self._table is not None:
+            result = self._table.add(result)
+        elif self._wanted.save is not None:
+            path = feature_file(name, Path(self._wanted.save), self._root, result.scan)
+            result = save_features(result, path, per_point=self._wanted.per_point)
+        if not self._drawn and self._wanted.viz is not None:
+            from foundry_edge_runtime.viz import draw  # noqa: PLC0415 - rarely needed
+
+            draw(result, Path(self._wanted.viz))
+            self._drawn = True
+        return result
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Finish what is under way.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        if self._table is not None:
+            self._table.close(error)
