@@ -28,9 +28,17 @@ def register(app: typer.Typer) -> None:
 
 def distill(
     teacher: Annotated[
-        str, typer.Option(help="Teacher: a folder, or embedded:teacher.")
+        str, typer.Option(help="Teacher: a folder, embedded:teacher, or a published .ckpt or .pth file.")
     ] = "embedded:teacher",
     data: options.Data = None,
+    teacher_features: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Distil another model, from an .npz (xyz, features) for each scan of --data; "
+            "the student starts from --teacher.",
+        ),
+    ] = None,
     method: Annotated[
         str,
         typer.Option(
@@ -95,6 +103,7 @@ def distill(
     report = run(
         teacher,
         data,
+        teacher_features=teacher_features,
         method=method,
         tokens=None if tokens is None else options.numbers(tokens, "--tokens"),
         out=out,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -10,7 +11,7 @@ from foundry_edge.models.compressed import Compressed
 from foundry_edge.models.config import StudentConfig, TeacherConfig
 from foundry_edge.models.methods import KINDS
 from foundry_edge.models.model import Loaded, Model
-from foundry_edge.models.store import CONFIG, load_config, load_weights
+from foundry_edge.models.store import CONFIG, load_config, load_weights, weights_sha256
 from foundry_edge.models.student import Student
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.teachers.importing import published_teacher
@@ -56,6 +57,17 @@ def load_teacher(name: str | Path = "embedded:teacher", *, heads: int | None = N
     teacher = Teacher(load_config(folder, TeacherConfig))
     load_weights(folder, teacher)
     return teacher.requires_grad_(False)
+
+
+def teacher_digest(name: str | Path) -> str:
+    """SHA-256 of what `load_teacher` reads of ``name``: the weights of a folder, or a published file.
+
+    Raises:
+        CheckpointError: there is no such folder.
+    """
+    if Path(name).is_file():
+        return hashlib.sha256(Path(name).read_bytes()).hexdigest()
+    return weights_sha256(model_folder(name))
 
 
 def load_student(name: str | Path = "embedded:student") -> Student:

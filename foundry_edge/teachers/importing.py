@@ -155,7 +155,7 @@ def _config(
 
 def _check_heads(said: int | None, asked: int | None) -> None:
     if said is None and asked is None:
-        raise ValueError("the number of heads is not in the file; give --heads (6 in the published ViT-S)")
+        raise ValueError("the file does not say how many heads; give `import-teacher` --heads (6 in ViT-S)")
     if said is not None and asked is not None and said != asked:
         raise ValueError(f"--heads {asked} was given, but the file's hyper-parameters say {said}")
 

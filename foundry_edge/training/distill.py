@@ -16,10 +16,12 @@ from foundry_edge.data.shapes import load_sets
 from foundry_edge.evaluation.fidelity import Fidelity
 from foundry_edge.models.compressed import Compressed
 from foundry_edge.models.config import Query, Residual, Routing
-from foundry_edge.models.load import load_teacher, model_folder
+from foundry_edge.models.load import load_teacher, teacher_digest
 from foundry_edge.models.methods import make_method
-from foundry_edge.models.store import save_weights, weights_sha256
+from foundry_edge.models.store import save_weights
+from foundry_edge.models.teacher import Teacher
 from foundry_edge.training.engine import train
+from foundry_edge.training.feature_targets import FeatureTargets, feature_targets
 from foundry_edge.training.measure import measure
 from foundry_edge.training.objective import TEMPERATURE, Distillation
 from foundry_edge.training.plot import plot_loss
@@ -27,6 +29,7 @@ from foundry_edge.training.processes import is_main_process
 from foundry_edge.training.report import Report
 from foundry_edge.training.settings import TrainSettings
 from foundry_edge.training.target_cache import cache_targets, split_sides
+from foundry_edge.training.targets import TeacherTargets
 from foundry_edge_runtime.errors import InputError
 from foundry_edge_runtime.files import write_text
 
@@ -80,6 +83,7 @@ def distill(
     teacher: str | Path = "embedded:teacher",
     data: list[Path] | None = None,
     *,
+    teacher_features: Path | None = None,
     method: str = "dso",
     tokens: tuple[int, ...] | None = None,
     out: Path = Path("foundry-out/student"),
@@ -104,9 +108,12 @@ def distill(
     shape and training works on its cached tokens and features.
 
     Args:
-        teacher: folder or ``embedded:teacher``.
+        teacher: folder, ``embedded:teacher``, or a published .ckpt or .pth file.
         data: .npz data sets or folders of them; None is the embedded sample set. Only training sides are
             trained on; the figures come from the test sides.
+        teacher_features: folder with the features of another model for every scan of ``data``, then folders
+            of scans (`foundry_edge.teachers.features`). The student starts from ``teacher`` and learns
+            these, through a linear map that is trained along and written to projection.safetensors.
         method: one of `foundry_edge.models.methods.METHODS`; the ones after ``dso`` are baselines.
         tokens: SuperToken budgets, ascending; one alone makes a dedicated student. None is 1, 2, 4, 8, 16.
         out: folder for config.json, model.safetensors, report.json, log.jsonl, loss.png and a checkpoint.
@@ -139,7 +146,7 @@ def distill(
     student = make_method(
         method,
         teacher_model.config,
-        weights_sha256(model_folder(teacher)),
+        teacher_digest(teacher) if teacher_features is None else "",
         tokens=tokens,
         query=query,
         mixing_blocks=mixing_blocks,
@@ -151,20 +158,19 @@ def distill(
         gate=gate or None,
     )
     student.start_from(teacher_model)
-    sets = [load_samples()] if data is None else load_sets(data)
-    fit, check = split_sides(sets)
-    targets, held_out = cache_targets(teacher_model, fit, check, views, settings, out / "cache", console)
-    before = measure(student, held_out)
-    objective = Distillation(student, targets, temperature, merge_rate, freeze_encoder)
-    train_logged(objective, len(targets), settings, out, console, resume)
-    after = measure(student, held_out)
+    lesson = _prepare(teacher_model, data, teacher_features, views, settings, out / "cache", console)
+    project = lesson.foreign.projection if lesson.foreign else None
+    before = measure(student, lesson.held_out, project)
+    objective = Distillation(student, lesson.targets, temperature, merge_rate, freeze_encoder, project)
+    train_logged(objective, len(lesson.targets), settings, out, console, resume)
+    after = measure(student, lesson.held_out, project)
     result = DistillReport(
         out=out,
         method=method,
-        teacher=str(teacher),
-        data=tuple(s.name for s in sets),
-        shapes=sum(map(len, fit)),
-        held_out=len(held_out),
+        teacher=str(teacher_features or teacher),
+        data=lesson.data,
+        shapes=lesson.shapes,
+        held_out=len(lesson.held_out),
         seconds=round(time.perf_counter() - started, 1),
         budgets=tuple(
             BudgetResult(s, before[s].fidelity, after[s].fidelity, after[s].usage) for s in sorted(after)
@@ -172,7 +178,50 @@ def distill(
     )
     if is_main_process():
         _write(out, student, result)
+        if lesson.foreign:
+            lesson.foreign.save_projection(out)
     return result
+
+
+@dataclass(frozen=True)
+class _Lesson:
+    """What is taught: targets to train on and to measure with, and where they come from."""
+
+    targets: TeacherTargets
+    held_out: TeacherTargets
+    data: tuple[str, ...]
+    shapes: int
+    foreign: FeatureTargets | None = None
+
+
+def _prepare(
+    teacher: Teacher,
+    data: list[Path] | None,
+    features: Path | None,
+    views: int,
+    settings: TrainSettings,
+    cache: Path,
+    console: Console,
+) -> _Lesson:
+    if features is None:
+        sets = [load_samples()] if data is None else load_sets(data)
+        fit, check = split_sides(sets)
+        targets, held_out = cache_targets(teacher, fit, check, views, settings, cache, console)
+        return _Lesson(targets, held_out, tuple(s.name for s in sets), sum(map(len, fit)))
+    if data is None:
+        raise InputError(
+            "is needed with --teacher-features", where="--data", remedy="give the folder of the scans"
+        )
+    with console.status("features") as status:
+        found = feature_targets(
+            teacher,
+            data,
+            features,
+            views,
+            settings.seed,
+            lambda done, total: status.update(f"features {done}/{total}"),
+        )
+    return _Lesson(found.fit, found.held_out, tuple(path.name for path in data), found.scans, found)
 
 
 def _write(out: Path, student: Compressed, result: DistillReport) -> None:

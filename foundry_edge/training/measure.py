@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from foundry_edge.evaluation.fidelity import Fidelity, fidelity
 from foundry_edge.models.compressed import Compressed, Reconstruction
@@ -22,10 +23,13 @@ class Measured:
 
 
 @torch.no_grad()
-def measure(model: Compressed, held_out: TeacherTargets) -> dict[int, Measured]:
+def measure(
+    model: Compressed, held_out: TeacherTargets, project: nn.Module | None = None
+) -> dict[int, Measured]:
     """Fidelity and usage at every budget, from cached tokens (float32 arithmetic).
 
-    A method without budgets has one entry, under the number of tokens c.
+    ``project`` takes the model's output to the features that it is compared with. A method without budgets
+    has one entry, under the number of tokens c.
     """
     model.eval()
     device = next(model.parameters()).device
@@ -35,7 +39,7 @@ def measure(model: Compressed, held_out: TeacherTargets) -> dict[int, Measured]:
         for rows in torch.arange(len(held_out)).split(64):
             tokens, centers, _ = held_out.batch(rows, device)
             made = model.reconstruct(tokens, centers, count)
-            features.append(made.features.cpu())
+            features.append((made.features if project is None else project(made.features)).cpu())
             figures.append(_usage(made))
         means = {name: float(np.mean([row[name] for row in figures])) for name in figures[0]}
         results[count] = Measured(fidelity(torch.cat(features), held_out.features.float()), means)

@@ -29,6 +29,7 @@ class Distillation(nn.Module):
         temperature: of Gumbel-Softmax at the first and at the last step; a cosine between.
         merge_rate: share of the tokens that the gate is to merge, where there is a gate.
         freeze_encoder: keep the teacher's blocks as they are.
+        project: from the model's output to the targets' features, trained too; None where they are alike.
     """
 
     def __init__(
@@ -38,10 +39,12 @@ class Distillation(nn.Module):
         temperature: tuple[float, float] = TEMPERATURE,
         merge_rate: float = 0.75,
         freeze_encoder: bool = False,
+        project: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.student = model
         self.targets = targets
+        self.project = project or nn.Identity()
         self.temperature = temperature
         gated = isinstance(model, Student) and model.gate is not None
         self.merge_rate = MergeRate(merge_rate) if gated else None
@@ -54,7 +57,7 @@ class Distillation(nn.Module):
         tokens, centers, features = self.targets.batch(step.index, next(self.student.parameters()).device)
         sampling = Sampling(cosine(step.progress, *self.temperature), step.uniform)
         made = self.student.reconstruct(tokens, centers, count, sampling)
-        loss = smooth_l1_loss(made.features.float(), features)
+        loss = smooth_l1_loss(self.project(made.features).float(), features)
         figures = {f"loss_s{count}": float(loss.detach())} if count else {}
         if made.assignment is not None:
             figures |= _usage(made.assignment, count)

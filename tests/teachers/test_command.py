@@ -67,7 +67,7 @@ def test_wrong_input_is_one_line_and_exit_2(import_teacher: Called, save: Save, 
     honest = save(published.point_mae()[1], "honest.pth")
     hostile = with_pickle(save(published.point_mae()[1], "hostile.pth"), payload=named("os", "system"))
     cases = {
-        (honest,): "give --heads",
+        (honest,): "how many heads",
         (honest, "--heads", "5"): "width 24 is not a multiple of 5 heads",
         (hostile, "--heads", "3"): "os.system",
         (tmp_path / "absent.pth",): "cannot be opened (No such file or directory)",

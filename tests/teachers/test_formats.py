@@ -121,7 +121,7 @@ def test_unknown_classes_are_named_in_one_warning(
     ("change", "message"),
     [
         ({"encoder_heads": 5}, "width 24 is not a multiple of 5 heads"),
-        ({"encoder_heads": None}, "number of heads is not in the file; give --heads"),
+        ({"encoder_heads": None}, "file does not say how many heads; give `import-teacher` --heads"),
         ({"encoder_heads": "six"}, "hyper-parameter encoder_heads: expected a whole number, found str"),
         ({"encoder_heads": 10**30}, "hyper-parameter encoder_heads: expected a whole number"),
         ({"tokenizer_group_radius": 0.2}, "groups are balls of a fixed radius"),

@@ -1,0 +1,164 @@
+"""A teacher that is known by its output alone: per-point features in files, one for each scan.
+
+Any foundation model can teach this way, however large: it runs once, anywhere, and leaves
+``<name of the scan>.npz`` with ``xyz`` (n, 3), in the coordinates of the scan, and ``features`` (n, D).
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from foundry_edge_runtime.errors import DataError, InputError
+from foundry_edge_runtime.grouping.group import nearest_neighbours
+from foundry_edge_runtime.pointcloud import DoubleArray, FloatArray
+from foundry_edge_runtime.readers import find_scans
+
+NEIGHBOURS = 3
+FAR = 0.25
+"""Largest median distance from a group centre to the features, as a share of the scan's radius."""
+_REMEDY = "save xyz (n, 3) and features (n, D), numbers, with numpy.savez; see docs/teachers.md"
+_BROKEN = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A scan and the file with its features."""
+
+    scan: Path
+    features: Path
+
+
+@dataclass(frozen=True)
+class PointFeatures:
+    """What a teacher says of the points of one scan.
+
+    Attributes:
+        xyz: (n, 3) float64, in the coordinates of the scan's file.
+        features: (n, D) float32, finite.
+    """
+
+    xyz: DoubleArray
+    features: FloatArray
+
+
+def pair_scans(data: list[Path], folder: Path) -> list[Pair]:
+    """Every scan below the folders ``data`` with its file of features.
+
+    The file of ``data/a/b.ply`` is ``folder/a/b.npz`` or ``folder/a/b.ply.npz``.
+
+    Raises:
+        InputError: ``folder`` or one of ``data`` is no folder.
+        DataError: there is no scan, or one has no file.
+    """
+    for flag, path in [("--teacher-features", folder), *(("--data", path) for path in data)]:
+        if not path.is_dir():
+            raise InputError("no such folder", where=f"{flag} {path}", remedy="give a folder")
+    pairs = [Pair(scan, _file_of(scan, root, folder)) for root in data for scan in find_scans(root)]
+    if not pairs:
+        raise DataError("no scan found", where=data[0] if data else "--data", remedy="give a folder of scans")
+    return pairs
+
+
+def _file_of(scan: Path, root: Path, folder: Path) -> Path:
+    relative = scan.relative_to(root)
+    for name in (relative.with_suffix(".npz"), relative.with_name(relative.name + ".npz")):
+        if (folder / name).is_file():
+            return folder / name
+    raise DataError(
+        f"no features of the scan {relative}",
+        where=folder / relative.with_suffix(".npz"),
+        remedy="write one .npz for each scan of --data",
+    )
+
+
+def read_features(path: Path) -> PointFeatures:
+    """Read one file; the size that each array claims is checked before it is allocated.
+
+    Raises:
+        DataError: damaged, or an array is missing, of another shape, or not of finite numbers.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            xyz, features = (_array(archive, name) for name in ("xyz", "features"))
+    except _BROKEN as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"no file of features ({reason})", where=path, remedy=_REMEDY) from error
+    if (
+        xyz.ndim != 2
+        or xyz.shape[1] != 3
+        or features.ndim != 2
+        or len(features) != len(xyz)
+        or not features.size
+    ):
+        found = f"xyz {list(xyz.shape)} and features {list(features.shape)}"
+        raise DataError(f"expected xyz (n, 3) and features (n, D), found {found}", where=path, remedy=_REMEDY)
+    result = PointFeatures(xyz.astype(np.float64), features.astype(np.float32))
+    if not (np.isfinite(result.xyz).all() and np.isfinite(result.features).all()):
+        raise DataError("xyz or features hold NaN or infinity", where=path, remedy="leave such points out")
+    return result
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[np.generic]:
+    entry = archive.getinfo(f"{name}.npy")
+    with archive.open(entry) as stream:
+        version = np.lib.format.read_magic(stream)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, fortran, dtype = read_header(stream)
+        if dtype.kind not in "fiu":
+            raise ValueError(f"{name} is of dtype {dtype}")
+        count = math.prod(shape)
+        if not 0 <= count * dtype.itemsize <= entry.file_size:
+            raise ValueError(
+                f"{name} claims the shape {list(shape)}, which its {entry.file_size} bytes cannot hold"
+            )
+        flat = np.frombuffer(stream.read(count * dtype.itemsize), dtype, count)
+    return flat.reshape(shape, order="F" if fortran else "C")
+
+
+def interpolate(found: PointFeatures, places: DoubleArray, radius: float, where: Path) -> FloatArray:
+    """Features (c, D) at ``places`` (c, 3): inverse-distance weights over the three nearest points.
+
+    The weights are those of PointNet++ (eq. 2, p = 2).
+
+    Args:
+        found: features of the scan.
+        places: float64, in the same coordinates.
+        radius: of the scan, to tell features that belong elsewhere.
+        where: the file, for the message.
+
+    Raises:
+        DataError: the features lie elsewhere: other coordinates, or another scan.
+    """
+    middle = places.mean(axis=0)
+    points, centers = (np.asarray(x - middle, dtype=np.float32) for x in (found.xyz, places))
+    index = nearest_neighbours(points, centers, min(NEIGHBOURS, len(points)))
+    square = ((points[index].astype(np.float64) - centers[:, None]) ** 2).sum(axis=2)
+    if np.median(np.sqrt(square[:, 0])) > FAR * radius:
+        raise DataError(
+            "the features do not lie where the scan does",
+            where=where,
+            remedy="give xyz in the coordinates of the scan's file",
+        )
+    weight = 1 / (square + (1e-6 * max(radius, 1e-30)) ** 2)
+    weight /= weight.sum(axis=1, keepdims=True)
+    return np.asarray((found.features[index] * weight[:, :, None]).sum(axis=1), dtype=np.float32)
