@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from foundry_edge.cli import output
 from foundry_edge.cli.options import Json
+from foundry_edge_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from foundry_edge.teachers.importing import ImportReport
+    from foundry_edge.teachers.orientation import Up
+
+UPS = ("y", "z")
 
 
 def register(app: typer.Typer) -> None:
@@ -33,12 +37,28 @@ def import_teacher(
     group_size: Annotated[
         int | None, typer.Option(help="Points K per group [default: the file's, or 32].", min=1)
     ] = None,
+    up: Annotated[
+        str,
+        typer.Option(
+            help="y: it was trained with +y up (ShapeNet) and is turned to z-up data; z: it is not."
+        ),
+    ] = "z",
     json_: Json = False,
 ) -> None:
     """Convert a published checkpoint (Point-JEPA, point2vec, Point-MAE, Point-BERT) to a teacher folder."""
     from foundry_edge import import_teacher as run
 
-    report = run(checkpoint, out, heads=heads, points=points, groups=groups, group_size=group_size)
+    if up not in UPS:
+        raise InputError(f"unknown axis {up!r}", where="--up", remedy="use y or z")
+    report = run(
+        checkpoint,
+        out,
+        heads=heads,
+        points=points,
+        groups=groups,
+        group_size=group_size,
+        up=cast("Up", up),
+    )
     for warning in report.warnings:
         output.notice(f"{checkpoint}: {warning}")
     output.print_json(report.as_dict()) if json_ else _show(report)

@@ -15,6 +15,7 @@ from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.teachers.adapter import Adapter, Parts, Settings
 from foundry_edge.teachers.architecture import infer
+from foundry_edge.teachers.orientation import Up, turn_upright
 from foundry_edge.teachers.registry import ADAPTERS, recognise
 from foundry_edge.teachers.safe_load import Checkpoint, open_checkpoint
 from foundry_edge.teachers.state import Renamed, rename, tensors_of
@@ -64,6 +65,7 @@ def import_teacher(
     points: int | None = None,
     groups: int | None = None,
     group_size: int | None = None,
+    up: Up = "z",
 ) -> ImportReport:
     """Convert a published checkpoint to a teacher folder: config.json and model.safetensors (float32).
 
@@ -78,6 +80,8 @@ def import_teacher(
         points: N; None is what the file says, else 1024.
         groups: c; None is what the file says, else 64.
         group_size: K; None is what the file says, else 32.
+        up: "y" for a model trained with +y up (ShapeNet, so most published ones): it is turned, exactly, so
+            that it sees z-up data as it saw its own. "z" changes nothing.
 
     Raises:
         CheckpointError: hostile, truncated or damaged file, unknown kind, missing or unknown tensors, unknown
@@ -85,6 +89,8 @@ def import_teacher(
     """
     asked = Settings(heads, points, groups, group_size)
     teacher, report = read_teacher(checkpoint, asked)
+    if up == "y":
+        turn_upright(teacher)
     save_weights(Path(out), teacher.config, teacher)
     return replace(report, out=Path(out))
 

@@ -72,6 +72,7 @@ def test_wrong_input_is_one_line_and_exit_2(import_teacher: Called, save: Save, 
         (hostile, "--heads", "3"): "os.system",
         (tmp_path / "absent.pth",): "cannot be opened (No such file or directory)",
         (tmp_path,): "not a regular file",
+        (honest, "--heads", "3", "--up", "x"): "--up: unknown axis 'x'",
     }
     for arguments, message in cases.items():
         code, out, err = import_teacher(*arguments, "--out", tmp_path / "out", "--json")

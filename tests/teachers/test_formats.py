@@ -81,6 +81,17 @@ def test_grouping_given_wins(save: Save, tmp_path: Path) -> None:
     assert (spec.points, spec.groups, spec.group_size) == (512, 32, 8)
 
 
+def test_a_y_up_teacher_is_turned_to_z_up_data(
+    save: Save, clouds: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    path = save(published.point_jepa()[1])
+    import_teacher(path, tmp_path / "out", up="y")
+    y_up = [torch.stack([cloud[..., 0], cloud[..., 2], -cloud[..., 1]], dim=-1) for cloud in clouds]
+    turned, original = load_teacher(tmp_path / "out"), load_teacher(path)
+    torch.testing.assert_close(turned(*clouds), original(*y_up), atol=1e-5, rtol=0)
+    assert not torch.allclose(turned(*clouds), original(*clouds), atol=1e-2)
+
+
 def test_half_precision_and_a_bare_state_dict(save: Save, clouds: tuple[Tensor, Tensor]) -> None:
     reference, checkpoint = published.point_jepa()
     state = {k: v.half() if v.is_floating_point() else v for k, v in checkpoint["state_dict"].items()}
