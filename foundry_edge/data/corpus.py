@@ -6,31 +6,61 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from foundry_edge.data.groupings import GroupedShapes, cached_groupings
+from foundry_edge.data.overlap import SCREEN, geometry_hash, near_copies
 from foundry_edge.data.shapes import TEST, TRAIN, ShapeSet
+from foundry_edge_runtime.files import replacing
 from foundry_edge_runtime.grouping import Preprocessing
+from foundry_edge_runtime.pointcloud import FloatArray
+from foundry_edge_runtime.profile.store import cache_folder
 
 
 def training_side(sets: list[ShapeSet]) -> list[ShapeSet]:
-    """The training shapes of every set that are not, point for point, on any test side.
+    """The training shapes of every set, without those that a test side holds too.
 
-    parts_psb's category Human is left out: its shapes are the test bodies of parts_human.
+    Left out are shapes that equal, point for point, a shape of any test side; shapes that the screen of
+    overlap.py calls copies of a test shape of another set (a set's own split is left as published); and
+    parts_psb's category Human, whose shapes are the test bodies of parts_human.
     """
-    tested = {_digest(xyz) for shapes in sets for xyz in shapes.part(TEST).xyz}
-    return [_kept(shapes.part(TRAIN), tested) for shapes in sets]
+    tested = {geometry_hash(xyz) for shapes in sets for xyz in shapes.part(TEST).xyz}
+    kept = []
+    for shapes in sets:
+        others = [other.part(TEST).xyz for other in sets if other is not shapes]
+        kept.append(_without_copies(_kept(shapes.part(TRAIN), tested), others))
+    return kept
 
 
 def _kept(shapes: ShapeSet, tested: set[bytes]) -> ShapeSet:
-    fresh = np.array([_digest(xyz) not in tested for xyz in shapes.xyz], dtype=np.bool_)
+    fresh = np.array([geometry_hash(xyz) not in tested for xyz in shapes.xyz], dtype=np.bool_)
     if shapes.name == "parts_psb" and "Human" in shapes.classes:
         fresh &= shapes.label != shapes.classes.index("Human")
     return shapes.where(fresh)
 
 
-def _digest(xyz: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> bytes:
-    return hashlib.sha256(np.sort(xyz, axis=0).tobytes()).digest()
+def _without_copies(shapes: ShapeSet, others: list[FloatArray]) -> ShapeSet:
+    copies = np.zeros(len(shapes), dtype=np.bool_)
+    for other in others:
+        copies |= _screened(shapes.xyz, other)
+    return shapes.where(~copies)
+
+
+def _screened(shapes: FloatArray, other: FloatArray) -> npt.NDArray[np.bool_]:
+    """`near_copies`, kept in the user's cache: the screen takes seconds for every thousand shapes."""
+    key = hashlib.sha256(SCREEN.encode())
+    for part in (shapes, other):
+        key.update(str(part.shape).encode() + np.ascontiguousarray(part).tobytes())
+    path = cache_folder() / "overlap" / f"{key.hexdigest()[:24]}.npy"
+    if path.exists():
+        found = np.load(path, allow_pickle=False)
+        if found.shape == (len(shapes),):
+            return np.asarray(found, dtype=np.bool_)
+    copies = near_copies(shapes, other)
+    with replacing(path) as partial, partial.open("wb") as stream:
+        np.save(stream, copies)
+    return copies
 
 
 def grouped_corpus(

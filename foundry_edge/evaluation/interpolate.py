@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from foundry_edge_runtime.grouping import Preprocessing, canonical_order
 from foundry_edge_runtime.grouping.sampling import stratified_indices
 from foundry_edge_runtime.pointcloud import FloatArray
 
+_EXACT = partial(torch.cdist, compute_mode="donot_use_mm_for_euclid_dist")
 NEIGHBOURS = 3
 EPSILON = 1e-8
 
@@ -47,7 +49,7 @@ def nearest_centres(xyz: Tensor, centers: Tensor) -> Neighbours:
     count = min(NEIGHBOURS, centers.shape[1])
     indices, weights = [], []
     for points, centres in zip(xyz.float(), centers.float(), strict=True):
-        square, index = torch.cdist(points, centres).square().topk(count, dim=1, largest=False)
+        square, index = _EXACT(points, centres).square().topk(count, dim=1, largest=False)
         inverse = 1 / (square + EPSILON)
         indices.append(index)
         weights.append(inverse / inverse.sum(dim=1, keepdim=True))
