@@ -23,7 +23,8 @@ Data = Annotated[
     list[Path] | None,
     typer.Option(
         "--data",
-        help="An .npz data set, or a folder of them; may be repeated. Default: the embedded samples.",
+        help="A data set in any form of docs/data.md, or a folder of .npz sets; may be repeated. "
+        "Default: the embedded samples.",
     ),
 ]
 
