@@ -21,14 +21,16 @@ def scans_here(here: Path, repository: Path) -> None:
 
 
 @pytest.mark.usefixtures("scans_here")
-def test_commands(called: Run, bundle: Path, repository: Path) -> None:
+def test_commands(called: Run, here: Path, bundle: Path, repository: Path) -> None:
     (block,) = [one for one in blocks((repository / DOCUMENT).read_text()) if one.language == "sh"]
     commands = [words for words in block.commands if "|" not in words]
-    assert len(commands) == 6
+    assert len(commands) == 12
     for words in commands:
         result = called(*words[1:], FOUNDRY_EDGE_BUNDLE=str(bundle))
         assert result.returncode == 0, result.stderr
         assert result.stdout
+    for name in ("done.jsonl", "scan.html", "out/sofa.ply.npz"):
+        assert (here / name).is_file()
 
 
 @pytest.mark.usefixtures("scans_here")

@@ -37,9 +37,9 @@ def test_file_that_is_swapped_for_a_link_or_another_rung_is_refused(
     graph = bundle_folder / "s4-fp32.onnx"
     kept = tmp_path / "kept.onnx"
     shutil.copy(graph, kept)
-    for swap in (lambda: graph.symlink_to(kept), lambda: graph.hardlink_to(kept)):
+    for swap in (graph.symlink_to, graph.hardlink_to):
         graph.unlink()
-        swap()
+        swap(kept)
         with pytest.raises(BundleError):
             Session(load_bundle(bundle_folder), Budget(tokens=4, precision="fp32"))
     graph.unlink()

@@ -9,6 +9,7 @@ any moment leaves each scan either finished or not begun.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import time
@@ -46,9 +47,9 @@ class Ledger:
         self.skipped = 0
         self._path = Path(path)
         self._synced = time.monotonic()
-        self._finished: dict[str, int] = {}
-        self._ended: set[str] = set()
-        self._given: set[str] = set()
+        self._begun: dict[bytes, int] = {}  # inputs with several scans: how many are finished
+        self._ended: set[bytes] = set()
+        self._given: set[bytes] = set()
         if self._path.exists() and not self._path.is_file():
             raise InputError("is no regular file", where=self._path, remedy=_REMEDY)
         try:
@@ -70,11 +71,12 @@ class Ledger:
             if item is None or key is None:
                 yield item
                 continue
-            done = self._finished.get(key, 0)
-            if key in self._ended or key in self._given:
+            short = _short(key)
+            done = self._begun.get(short, 0)
+            if short in self._ended or short in self._given:
                 self.skipped += done or 1
                 continue
-            self._given.add(key)
+            self._given.add(short)
             self.skipped += done
             yield replace(item, skip=done, key=key)
 
@@ -91,7 +93,7 @@ class Ledger:
             return
         if result is not None:
             record = {"key": key, "scan": outcome.scan, "record": result.as_json()}
-        elif key in self._ended:
+        elif _short(key) in self._ended:
             return
         else:
             record = {"end": key}
@@ -147,13 +149,11 @@ class Ledger:
                 raise InputError(problem, where=self._path, remedy=_REMEDY)
 
     def _learn(self, record: dict[str, Any]) -> None:
-        if "end" in record:
-            self._ended.add(str(record["end"]))
-        elif "key" in record:
-            key = str(record["key"])
-            self._finished[key] = self._finished.get(key, 0) + 1
-            if record.get("scan") is None:
-                self._ended.add(key)
+        key = _short(str(record.get("end", record.get("key"))))
+        if "end" in record or record.get("scan") is None:
+            self._ended.add(key)
+        else:
+            self._begun[key] = self._begun.get(key, 0) + 1
 
     def _write(self, record: dict[str, Any]) -> None:
         line = json.dumps(record, allow_nan=False).encode() + b"\n"
@@ -191,6 +191,11 @@ def read_ledger(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
         record = json.loads(line) if line.endswith(b"\n") else {}
         if "record" in record:
             yield record["record"]
+
+
+def _short(key: str) -> bytes:
+    """A key in a few bytes, so that a million finished scans take little memory."""
+    return hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=12).digest()
 
 
 def _key(item: Item) -> str | None:

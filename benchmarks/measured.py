@@ -1,0 +1,28 @@
+"""Where benchmarks write what they measured, and on what machine."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from foundry_edge_runtime.device import device
+from foundry_edge_runtime.files import write_text
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def keep(name: str, record: dict[str, Any]) -> Path:
+    """Write ``results/NAME.json``: the record, when and on what it was measured, and how busy that was."""
+    about = {
+        "measured": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "device": device(),
+        "versions": {one: version(one) for one in ("foundry-edge", "numpy", "onnxruntime")},
+        "load_average": os.getloadavg()[0],
+    }
+    path = RESULTS / f"{name}.json"
+    write_text(path, json.dumps({**record, **about}, indent=1) + "\n")
+    return path
