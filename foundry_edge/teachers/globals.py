@@ -26,10 +26,22 @@ class Known:
 
 @dataclass(eq=False)
 class Foreign:
-    """A class that is not on the list, or an instance of one: its name and the values it was given."""
+    """A class that is not on the list, or an instance of one.
+
+    Attributes:
+        name: of the class.
+        items: what was set on it as on a mapping.
+        state: what it was given as its state, uncopied: a pickle may ask for that a million times.
+    """
 
     name: str
-    values: dict[object, object] = field(default_factory=dict)
+    items: dict[object, object] = field(default_factory=dict)
+    state: object = None
+
+    @property
+    def values(self) -> dict[object, object]:
+        """Attributes and items by name."""
+        return {**(self.state if isinstance(self.state, dict) else {}), **self.items}
 
 
 def mapping(items: Iterable[tuple[object, object]]) -> dict[object, object]:
@@ -51,11 +63,23 @@ def check_key(key: object) -> None:
         raise TypeError(f"a {type(key).__name__} is used as a key")
 
 
-def _ordered_dict(pairs: object = (), *_: object) -> dict[object, object]:
-    """``OrderedDict(pairs)``, as pickles of any protocol write it."""
-    if not isinstance(pairs, (list, tuple)):
-        raise TypeError("an OrderedDict is not made from pairs")
-    return mapping((key, value) for key, value in pairs)
+def _ordered_dict(*arguments: object) -> dict[object, object]:
+    """``OrderedDict()``, or of a list of pairs, which is used up: repeating that takes no memory."""
+    if not arguments:
+        return {}
+    pairs = arguments[0]
+    if not isinstance(pairs, list):
+        raise TypeError("an OrderedDict is not made from a list of pairs")
+    made = mapping((key, value) for key, value in pairs)
+    pairs.clear()
+    return made
+
+
+def _size(sizes: object = ()) -> tuple[object, ...]:
+    """``torch.Size(sizes)``."""
+    if not isinstance(sizes, tuple):
+        raise TypeError("a torch.Size is not made from a tuple")
+    return sizes
 
 
 KNOWN: dict[str, Known] = {
@@ -63,7 +87,7 @@ KNOWN: dict[str, Known] = {
     for known in (
         Known("collections.OrderedDict", _ordered_dict),
         Known("collections.defaultdict", lambda *_: {}),
-        Known("torch.Size", lambda sizes=(): tuple(sizes)),
+        Known("torch.Size", _size),
         Known("torch._utils._rebuild_tensor", rebuild_tensor),
         Known("torch._utils._rebuild_tensor_v2", rebuild_tensor),
         Known("torch._utils._rebuild_parameter", rebuild_parameter),
@@ -166,12 +190,12 @@ class Globals:
     """Resolves the names of one file and remembers the foreign ones.
 
     Attributes:
-        foreign: names of unknown classes met so far, in order.
+        foreign: names of unknown classes met so far, in order (the values mean nothing).
     """
 
     def __init__(self, where: object) -> None:
         self.where = where
-        self.foreign: list[str] = []
+        self.foreign: dict[str, None] = {}
 
     def find(self, module: str, name: str) -> object:
         """The stand-in for ``module.name``.
@@ -186,9 +210,8 @@ class Globals:
             return StorageType(full, DTYPES.get(full))
         if can_act(module, name):
             raise refused(f"it names {full}, which could act on this machine", self.where)
-        shown = printable(full)
-        if module.partition(".")[0] not in _PLAIN_MODULES and shown not in self.foreign:
-            self.foreign.append(shown)
+        if module.partition(".")[0] not in _PLAIN_MODULES:
+            self.foreign[printable(full)] = None
         return Foreign(full)
 
 

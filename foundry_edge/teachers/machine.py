@@ -162,9 +162,9 @@ class Machine:
         target = self.stack[-1]
         if isinstance(state, tuple) and state:
             state = state[0]
-        if isinstance(target, Foreign) and isinstance(state, dict):
-            target.values.update(state)
-        elif not isinstance(target, (Foreign, TensorRef, dict)):
+        if isinstance(target, Foreign):
+            target.state = state
+        elif not isinstance(target, (TensorRef, dict)):
             raise TypeError("a state is given to something that has none")
 
     def _set_item(self, _: Any) -> None:
@@ -176,7 +176,7 @@ class Machine:
 
     def _add_items(self, flat: list[Any]) -> None:
         target = self.stack[-1]
-        items = target.values if isinstance(target, Foreign) else target
+        items = target.items if isinstance(target, Foreign) else target
         if not isinstance(items, dict):
             raise TypeError("items are set on something that is no mapping")
         items.update(mapping(_pairs(flat)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import struct
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -13,14 +15,15 @@ import torch
 
 from foundry_edge import load_teacher
 from foundry_edge.teachers.machine import MAX_OPERATIONS
-from foundry_edge.teachers.zip_form import MAX_PICKLE
+from foundry_edge.teachers.safe_load import open_checkpoint
+from foundry_edge.teachers.zip_form import MAX_DIRECTORY, MAX_PICKLE
 from foundry_edge_runtime.errors import CheckpointError
 from tests.teachers import published
 from tests.teachers.conftest import Save
 from tests.teachers.hostile import named, pickle_of, text, with_pickle
 
 CUTS = 40
-FLIPS = 25
+FLIPS = 15
 ROOM = 32 << 20
 """Bytes that reading a lying file may take; the lies are of gigabytes."""
 
@@ -201,6 +204,44 @@ def test_number_of_operations_is_bounded(save: Save) -> None:
     path, honest = honest_pickle(save)
     assert "pickle operations" in failure(with_pickle(path, honest, b"N0" * (MAX_OPERATIONS // 2) + b"N"))
     assert "data.pkl claims" in failure(with_pickle(path, b"\x80\x02" + b"N" * MAX_PICKLE + b"."))
+
+
+SOME = b"(" + b"K\x01" * 20_000 + b"l"
+PAIRS = b"(" + (b"K\x01K\x02\x86" * 20_000) + b"l"
+STATE = b"(" + b"".join(b"M" + n.to_bytes(2, "little") + b"N" for n in range(20_000)) + b"d"
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"Nq\xf0",
+        SOME + b"q\xf0" + (b"0" + named("torch", "Size") + b"h\xf0\x85R") * 5000,
+        PAIRS + b"q\xf0" + named("collections", "OrderedDict") + b"q\xf10" + b"h\xf1h\xf0\x85R" * 5000,
+        STATE + b"q\xf0" + named("some", "Class") + b"q\xf10" + b"h\xf1)Rh\xf0b" * 5000,
+        b"".join(named(f"some{n}", "Class") + b"0" for n in range(20_000)) + b"N",
+    ],
+    ids=["nothing", "sizes", "pairs", "states", "names"],
+)
+def test_one_large_object_cannot_be_copied_again_and_again(payload: bytes, save: Save) -> None:
+    path, honest = honest_pickle(save)
+    tracemalloc.start()
+    try:
+        with (
+            contextlib.suppress(CheckpointError),
+            open_checkpoint(with_pickle(path, honest, b"(" + payload + b"1N")),
+        ):
+            pass
+        assert tracemalloc.get_traced_memory()[1] < ROOM
+    finally:
+        tracemalloc.stop()
+
+
+def test_zip_directory_is_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "teacher.pth"
+    size = MAX_DIRECTORY + 46
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, size, 4, 0)
+    path.write_bytes(b"PK\x03\x04" + bytes(size) + end)
+    assert "directory is too large" in failure(path)
 
 
 def test_deep_nests_are_read_without_recursion(save: Save) -> None:
