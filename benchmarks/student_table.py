@@ -1,6 +1,7 @@
 """Every compression method under the same loop, budget and cached targets, judged the same way.
 
-    python benchmarks/student_table.py --data ../shared/data --teacher runs/teacher --work runs/student-table
+    python -m benchmarks.student_table --data ../shared/data --teacher runs/teacher \
+        --probe ../shared/data/infomr69.npz ../shared/data/modelnet10.npz ../shared/data/parts_psb.npz
     python benchmarks/tables.py
 
 One run trains one method with one seed and gives a row per budget. A finished run is written at once to
@@ -24,16 +25,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from rich.console import Console
 
+from benchmarks.student_probes import ProbeSet
 from foundry_edge.data.groupings import cached_groupings
-from foundry_edge.data.shapes import TEST, TRAIN, ShapeSet, load_npz, load_sets
-from foundry_edge.evaluation.probe import fit_probe
+from foundry_edge.data.shapes import ShapeSet, load_npz, load_sets
 from foundry_edge.models.compressed import Compressed
 from foundry_edge.models.config import CompressedConfig
-from foundry_edge.models.heads import pool
 from foundry_edge.models.load import load_teacher, model_folder
 from foundry_edge.models.macs import compressed_macs, teacher_macs
 from foundry_edge.models.methods import make_method
@@ -43,6 +42,7 @@ from foundry_edge.training.distill import train_logged
 from foundry_edge.training.measure import Measured, measure
 from foundry_edge.training.objective import Distillation
 from foundry_edge.training.settings import TrainSettings
+from foundry_edge.training.specialist import specialist
 from foundry_edge.training.target_cache import cache_targets, kept_targets, split_sides
 from foundry_edge.training.targets import TeacherTargets
 from foundry_edge_runtime.files import write_text
@@ -50,11 +50,8 @@ from foundry_edge_runtime.files import write_text
 RESULTS = Path(__file__).parent / "results"
 ELASTIC = (1, 2, 4, 8, 16)
 SCENE_GROUPS = 9375
-SHOTS, TRIALS = 10, 10
 TIMED, WARM_UP = 40, 5
 ROUNDING = 5
-Array = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int64]
 Rows = list[dict[str, Any]]
 
 
@@ -68,6 +65,7 @@ class Run:
         headline: repeated with every seed; the others run with seed 0 alone.
         share: of the steps (a dedicated student gets half of an elastic one's).
         freeze_encoder: keep the teacher's blocks.
+        specialist: learn a task's logits and labels in place of the features.
     """
 
     name: str
@@ -75,6 +73,7 @@ class Run:
     headline: bool = False
     share: float = 1.0
     freeze_encoder: bool = False
+    specialist: str = ""
 
 
 def _dso(name: str, headline: bool = False, **choices: Any) -> Run:
@@ -111,61 +110,12 @@ def all_runs() -> list[Run]:
             for name, more in (("hybrid", best), ("anchored", {}))
             for s in (1, 4, 16)
         ),
+        *(
+            Run(name, {"method": "dso", "tokens": ELASTIC, **best}, specialist=name)
+            for name in ("kd-classification", "kd-parts")
+        ),
         _dso("hybrid-32", **best | {"tokens": (*ELASTIC, 32)}),
     ]
-
-
-@dataclass
-class ProbeSet:
-    """One labelled data set as the frozen, shared tokenizer sees it."""
-
-    shapes: ShapeSet
-    targets: TeacherTargets
-
-    def features(self, model: Compressed, count: int) -> Array:
-        """Global features (M, 2d) of a compressed model."""
-        parts = []
-        with torch.no_grad():
-            for rows in torch.arange(len(self.targets)).split(64):
-                tokens, centers, _ = self.targets.batch(rows, torch.device("cpu"))
-                parts.append(pool(model.reconstruct(tokens, centers, count).features))
-        return torch.cat(parts).numpy()
-
-    def teacher_features(self) -> Array:
-        """Global features (M, 2d) of the teacher."""
-        return pool(self.targets.features.float()).numpy()
-
-    def judge(self, features: Array) -> dict[str, float]:
-        """Probe accuracies in percent: linear on validation and test, and 10-shot on test."""
-        known = self.shapes.label >= 0
-        label, split = self.shapes.label[known], self.shapes.split[known]
-        features = features[known]
-        fit, test = np.flatnonzero(split == TRAIN), np.flatnonzero(split == TEST)
-        held = np.random.default_rng(0).permutation(fit)
-        check, rest = held[: len(held) // 5], held[len(held) // 5 :]
-        return {
-            "validation": _accuracy(features, label, rest, check),
-            "test": _accuracy(features, label, fit, test),
-            "10-shot": _few_shot(features, label, fit, test),
-            "10-shot validation": _few_shot(features, label, rest, check),
-        }
-
-
-def _accuracy(features: Array, label: Labels, fit: Labels, check: Labels) -> float:
-    probe = fit_probe(features[fit], label[fit])
-    return round(100 * float(probe.score(features[check], label[check])), 2)
-
-
-def _few_shot(features: Array, label: Labels, fit: Labels, check: Labels) -> float:
-    """Mean accuracy over trials of `SHOTS` random training shapes of every class that has so many."""
-    rng = np.random.default_rng(0)
-    classes = [c for c in np.unique(label[fit]) if (label[fit] == c).sum() >= SHOTS]
-    asked = check[np.isin(label[check], classes)]
-    found = []
-    for _ in range(TRIALS):
-        shots = [rng.choice(fit[label[fit] == c], SHOTS, replace=False) for c in classes]
-        found.append(_accuracy(features, label, np.concatenate(shots), asked))
-    return round(float(np.mean(found)), 2)
 
 
 @dataclass
@@ -179,6 +129,9 @@ class Bench:
     console: Console
     targets: TeacherTargets
     held_out: TeacherTargets
+    fit: list[ShapeSet]
+    check: list[ShapeSet]
+    views: int
     probes: dict[str, ProbeSet] = field(default_factory=dict)
 
     def execute(self, run: Run, seed: int) -> Rows:
@@ -190,8 +143,8 @@ class Bench:
         model = make_method(choices.pop("method"), self.teacher.config, self.digest, **choices)
         model.start_from(self.teacher)
         out = self.work / f"{run.name}_{seed}_{self.digest[:8]}_{steps}"
-        objective = Distillation(model, self.targets, freeze_encoder=run.freeze_encoder)
-        train_logged(objective, len(self.targets), settings, out, self.console, resume=True)
+        objective = self._objective(run, model)
+        train_logged(objective, len(objective.targets), settings, out, self.console, resume=True)
         model.cpu().requires_grad_(False)
         found = measure(model, self.held_out)
         save_weights(out, model.config, model)
@@ -199,6 +152,17 @@ class Bench:
         return [
             common | self._row(model, count if model.budgets else 0, found[count]) for count in sorted(found)
         ]
+
+    def _objective(self, run: Run, model: Compressed) -> Distillation:
+        if not run.specialist:
+            return Distillation(model, self.targets, freeze_encoder=run.freeze_encoder)
+        if run.specialist == "kd-classification":
+            return specialist(run.specialist, model, self.targets, self.fit)
+        sets = [s for s in self.fit if s.part_label is not None]
+        targets, _ = cache_targets(
+            self.teacher, sets, self.check, self.views, self.settings, self.work, self.console, True, 1
+        )
+        return specialist(run.specialist, model, targets, sets)
 
     def _row(self, model: Compressed, count: int, found: Measured) -> dict[str, Any]:
         stages = compressed_macs(model.config, count)
@@ -237,7 +201,7 @@ class Bench:
                 "weight_bytes": 4 * sum(p.numel() for p in self.teacher.parameters()),
                 "latency": {"ratio": 1.0},
                 "probes": {
-                    name: probe.judge(probe.teacher_features()) for name, probe in self.probes.items()
+                    name: probe.judge(probe.targets.features.float()) for name, probe in self.probes.items()
                 },
             }
         ]
@@ -285,15 +249,14 @@ def random_rows(bench: Bench, seed: int) -> Rows:
     model = Teacher(bench.teacher.config).requires_grad_(False)
     probes = {}
     for name, probe in bench.probes.items():
-        grouped = _grouped(probe.shapes, bench)
-        model.tokenizer.calibrate_batch_norm(grouped.groups[:256, 0].float())
-        made = kept_targets(bench.work, model, grouped, 1, 0, torch.float32, lambda done, total: None)
-        probes[name] = ProbeSet(probe.shapes, made).judge(pool(made.features.float()).numpy())
+        model.tokenizer.calibrate_batch_norm(probe.grouped.groups[:256, 0].float())
+        made = kept_targets(bench.work, model, probe.grouped, 1, 0, torch.float32, _silent)
+        probes[name] = probe.judge(made.features.float())
     return [{"run": "random", "seed": seed, "tokens": None, "probes": probes}]
 
 
-def _grouped(shapes: ShapeSet, bench: Bench) -> Any:
-    return cached_groupings(shapes.xyz, bench.teacher.config.preprocessing, 1, 0, bench.work)
+def _silent(done: int, total: int) -> None:
+    """Nobody watches."""
 
 
 def prepare(options: argparse.Namespace) -> Bench:
@@ -308,13 +271,15 @@ def prepare(options: argparse.Namespace) -> Bench:
         teacher, fit, check, options.views, settings, options.work, console, keep=True
     )
     digest = weights_sha256(model_folder(options.teacher))
-    bench = Bench(teacher, digest, settings, options.work, console, targets, held_out)
+    bench = Bench(
+        teacher, digest, settings, options.work, console, targets, held_out, fit, check, options.views
+    )
+    spec = teacher.config.preprocessing
     for path in options.probe:
         shapes = load_npz(path)
-        made = kept_targets(
-            options.work, teacher, _grouped(shapes, bench), 1, 0, torch.float32, lambda done, total: None
-        )
-        bench.probes[shapes.name] = ProbeSet(shapes, made)
+        grouped = cached_groupings(shapes.xyz, spec, 1, 0, options.work)
+        made = kept_targets(options.work, teacher, grouped, 1, 0, torch.float32, _silent)
+        bench.probes[shapes.name] = ProbeSet(shapes, made, grouped, spec)
     return bench
 
 

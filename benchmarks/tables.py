@@ -33,6 +33,8 @@ FAMILIES = {
     "mimicry": ("grey", "v"),
 }
 """What the plots show, and how."""
+KEYS = {"test": "linear", "10-shot": "10-shot", "instance_miou": "part mIoU"}
+"""Probe -> how a column calls it."""
 
 
 @dataclass(frozen=True)
@@ -91,13 +93,15 @@ def table(header: list[str], rows: Iterable[list[str]]) -> str:
 def quality(points: list[Point], sets: list[str]) -> str:
     """Every method and budget: fidelity, probes."""
     header = ["method", "s", "seeds", "Smooth L1", "cosine", "in use"]
-    header += [f"{name} {what}" for name in sets for what in ("linear", "10-shot")]
+    columns = [
+        (name, what) for name in sets for what in KEYS if any(p.values("probes", name, what) for p in points)
+    ]
+    header += [f"{name} {KEYS[what]}" for name, what in columns]
     rows = []
     for p in points:
         row = [p.run, _tokens(p), str(len(p.rows)), cell(p.values("smooth_l1"), 4)]
         row += [cell(p.values("cosine_mean"), 4), cell(p.values("usage", "in_use"), 1)]
-        for name in sets:
-            row += [cell(p.values("probes", name, what), 1) for what in ("test", "10-shot")]
+        row += [cell(p.values("probes", name, what), 1) for name, what in columns]
         rows.append(row)
     return table(header, rows)
 
@@ -191,7 +195,8 @@ def main() -> None:
     images = ["student_smooth_l1.png"]
     for name in sets:
         images.append(f"student_{name}.png")
-        plot(points, PRICES, ["probes", name, "test"], options.docs / images[-1])
+        what = next(key for key in KEYS if any(p.values("probes", name, key) for p in points))
+        plot(points, PRICES, ["probes", name, what], options.docs / images[-1])
     write_text(options.docs / "results.md", page(points, recipes, sets, images))
 
 
@@ -200,7 +205,7 @@ def page(points: list[Point], recipes: list[dict[str, Any]], sets: list[str], im
     parts = [
         "# Results: students against their baselines",
         "Made by `python benchmarks/tables.py` from benchmarks/results/student_*.json, which "
-        "`python benchmarks/student_table.py` writes. Do not edit.",
+        "`python -m benchmarks.student_table` writes. Do not edit.",
         "All methods share the teacher's frozen tokenizer, the cached targets, the loop and the number of "
         "steps (a dedicated student has half of an elastic one's). [method.md](method.md) says what each one "
         "is. Rows with several seeds are mean ± sample standard deviation, the others are one seed. Probes "

@@ -12,12 +12,12 @@ import torch
 from rich.console import Console
 
 from foundry_edge.data.samples import load_samples
-from foundry_edge.data.shapes import load_sets
+from foundry_edge.data.shapes import ShapeSet, load_sets
 from foundry_edge.evaluation.fidelity import Fidelity
 from foundry_edge.models.compressed import Compressed
 from foundry_edge.models.config import Query, Residual, Routing
 from foundry_edge.models.load import load_teacher, teacher_digest
-from foundry_edge.models.methods import make_method
+from foundry_edge.models.methods import METHODS, make_method
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.training.engine import train
@@ -28,7 +28,8 @@ from foundry_edge.training.plot import plot_loss
 from foundry_edge.training.processes import is_main_process
 from foundry_edge.training.report import Report
 from foundry_edge.training.settings import TrainSettings
-from foundry_edge.training.target_cache import cache_targets, split_sides
+from foundry_edge.training.specialist import SPECIALISTS, specialist
+from foundry_edge.training.target_cache import VARIANTS, cache_targets, split_sides
 from foundry_edge.training.targets import TeacherTargets
 from foundry_edge_runtime.errors import InputError
 from foundry_edge_runtime.files import write_text
@@ -114,7 +115,8 @@ def distill(
         teacher_features: folder with the features of another model for every scan of ``data``, then folders
             of scans (`foundry_edge.teachers.features`). The student starts from ``teacher`` and learns
             these, through a linear map that is trained along and written to projection.safetensors.
-        method: one of `foundry_edge.models.methods.METHODS`; the ones after ``dso`` are baselines.
+        method: one of `foundry_edge.models.methods.METHODS`; the ones after ``dso`` are baselines. Also
+            ``kd-classification`` and ``kd-parts``: specialists that learn a task's logits and labels alone.
         tokens: SuperToken budgets, ascending; one alone makes a dedicated student. None is 1, 2, 4, 8, 16.
         out: folder for config.json, model.safetensors, report.json, log.jsonl, loss.png and a checkpoint.
         query: how DSO's queries are formed.
@@ -138,13 +140,13 @@ def distill(
         DataError: nothing to train on, or the loss diverged.
     """
     started = time.perf_counter()
-    _check_ranges(merge_rate, temperature)
+    _check(method, merge_rate, temperature)
     settings = (settings or TrainSettings()).resolved()
     console = Console(stderr=True)
     teacher_model = load_teacher(teacher)
     torch.manual_seed(settings.seed)
     student = make_method(
-        method,
+        "dso" if method in SPECIALISTS else method,
         teacher_model.config,
         teacher_digest(teacher) if teacher_features is None else "",
         tokens=tokens,
@@ -158,10 +160,16 @@ def distill(
         gate=gate or None,
     )
     student.start_from(teacher_model)
-    lesson = _prepare(teacher_model, data, teacher_features, views, settings, out / "cache", console)
+    parts = method == "kd-parts"
+    lesson = _prepare(teacher_model, data, teacher_features, views, settings, out / "cache", console, parts)
     project = lesson.foreign.projection if lesson.foreign else None
     before = measure(student, lesson.held_out, project)
-    objective = Distillation(student, lesson.targets, temperature, merge_rate, freeze_encoder, project)
+    options = (temperature, merge_rate, freeze_encoder)
+    objective = (
+        specialist(method, student, lesson.targets, lesson.fit, *options)
+        if method in SPECIALISTS
+        else Distillation(student, lesson.targets, *options, project)
+    )
     train_logged(objective, len(lesson.targets), settings, out, console, resume)
     after = measure(student, lesson.held_out, project)
     result = DistillReport(
@@ -191,6 +199,7 @@ class _Lesson:
     held_out: TeacherTargets
     data: tuple[str, ...]
     shapes: int
+    fit: tuple[ShapeSet, ...] = ()
     foreign: FeatureTargets | None = None
 
 
@@ -202,12 +211,15 @@ def _prepare(
     settings: TrainSettings,
     cache: Path,
     console: Console,
+    parts: bool,
 ) -> _Lesson:
     if features is None:
         sets = [load_samples()] if data is None else load_sets(data)
         fit, check = split_sides(sets)
-        targets, held_out = cache_targets(teacher, fit, check, views, settings, cache, console)
-        return _Lesson(targets, held_out, tuple(s.name for s in sets), sum(map(len, fit)))
+        targets, held_out = cache_targets(
+            teacher, fit, check, views, settings, cache, console, variants=1 if parts else VARIANTS
+        )
+        return _Lesson(targets, held_out, tuple(s.name for s in sets), sum(map(len, fit)), tuple(fit))
     if data is None:
         raise InputError(
             "is needed with --teacher-features", where="--data", remedy="give the folder of the scans"
@@ -221,7 +233,7 @@ def _prepare(
             settings.seed,
             lambda done, total: status.update(f"features {done}/{total}"),
         )
-    return _Lesson(found.fit, found.held_out, tuple(path.name for path in data), found.scans, found)
+    return _Lesson(found.fit, found.held_out, tuple(path.name for path in data), found.scans, foreign=found)
 
 
 def _write(out: Path, student: Compressed, result: DistillReport) -> None:
@@ -230,7 +242,10 @@ def _write(out: Path, student: Compressed, result: DistillReport) -> None:
     write_text(out / "report.json", json.dumps(result.as_dict(), indent=2) + "\n")
 
 
-def _check_ranges(merge_rate: float, temperature: tuple[float, float]) -> None:
+def _check(method: str, merge_rate: float, temperature: tuple[float, float]) -> None:
+    if method not in (*METHODS, *SPECIALISTS):
+        remedy = f"use one of {', '.join((*METHODS, *SPECIALISTS))}"
+        raise InputError(f"unknown method {method!r}", where="--method", remedy=remedy)
     if not 0 <= merge_rate <= 1:
         raise InputError(
             f"expected 0 to 1, got {merge_rate}", where="--merge-rate", remedy="for example 0.75"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import smooth_l1_loss
 
@@ -57,7 +56,7 @@ class Distillation(nn.Module):
         tokens, centers, features = self.targets.batch(step.index, next(self.student.parameters()).device)
         sampling = Sampling(cosine(step.progress, *self.temperature), step.uniform)
         made = self.student.reconstruct(tokens, centers, count, sampling)
-        loss = smooth_l1_loss(self.project(made.features).float(), features)
+        loss = self.criterion(self.project(made.features).float(), features, step.index)
         figures = {f"loss_s{count}": float(loss.detach())} if count else {}
         if made.assignment is not None:
             figures |= _usage(made.assignment, count)
@@ -68,6 +67,10 @@ class Distillation(nn.Module):
             }
             loss = loss + self.merge_rate.penalty(made.merge, loss.detach())
         return loss, figures
+
+    def criterion(self, made: Tensor, wanted: Tensor, index: Tensor) -> Tensor:
+        """Smooth L1 of features (B, c, d) against the teacher's; ``index`` (B,) says of which clouds."""
+        return smooth_l1_loss(made, wanted)
 
     def after_step(self, step: Step) -> None:
         """Adapt the price of merging, where there is a gate."""
@@ -93,8 +96,3 @@ def freeze(model: Compressed, encoder: bool = False) -> None:
     for part in frozen:
         if part is not None:
             part.requires_grad_(False)
-
-
-def trained_parameters(model: nn.Module) -> int:
-    """How many numbers are being trained."""
-    return sum(int(torch.tensor(p.shape).prod()) for p in model.parameters() if p.requires_grad)

@@ -53,6 +53,7 @@ def cache_targets(
     cache: Path,
     console: Console,
     keep: bool = False,
+    variants: int = VARIANTS,
 ) -> tuple[TeacherTargets, TeacherTargets]:
     """The teacher's outputs on the training views, and on the held-out shapes as they are (float32).
 
@@ -65,8 +66,9 @@ def cache_targets(
         cache: folder for groupings and kept outputs.
         console: for progress.
         keep: write the outputs to ``cache`` too, and read them back (memory-mapped) another time.
+        variants: groupings per training shape, at most one per view.
     """
-    spec, variants = teacher.config.preprocessing, min(views, VARIANTS)
+    spec, variants = teacher.config.preprocessing, min(views, variants)
     with console.status("grouping"):
         groups = grouped_corpus(
             fit, spec, variants, settings.seed, cache, one_sided_variants=int(variants > 1)
