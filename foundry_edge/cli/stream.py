@@ -31,6 +31,7 @@ class Signalled:
     def __init__(self, stop: Callable[[], None]) -> None:
         self.code = 0
         self._stop = stop
+        self._timer: threading.Timer | None = None
 
     def __call__(self, number: int, _: Any) -> None:
         """Handle a signal: the first ends the stream after its scan, the second at once."""
@@ -38,9 +39,14 @@ class Signalled:
             raise SystemExit(128 + number)
         self.code = 128 + number
         self._stop()
-        timer = threading.Timer(GRACE_SECONDS, os._exit, [self.code])
-        timer.daemon = True
-        timer.start()
+        self._timer = threading.Timer(GRACE_SECONDS, os._exit, [self.code])
+        self._timer.daemon = True
+        self._timer.start()
+
+    def over(self) -> None:
+        """The stream has ended by itself."""
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 def show_all(running: Running, log: Log, *, many: bool, json: bool) -> int:
@@ -86,6 +92,7 @@ def _signals(running: Running) -> Iterator[Signalled]:
     try:
         yield signalled
     finally:
+        signalled.over()
         for number, handler in before.items():
             signal.signal(number, handler)
 

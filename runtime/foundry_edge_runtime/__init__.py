@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         StorageError,
     )
     from foundry_edge_runtime.inspection import inspect
+    from foundry_edge_runtime.interpolation import point_features
     from foundry_edge_runtime.pointcloud import PointCloud
     from foundry_edge_runtime.readers import find_scans, read_points
     from foundry_edge_runtime.result import Result
@@ -53,6 +54,7 @@ _HOMES = {
     "find_scans": "readers",
     "inspect": "inspection",
     "load_bundle": "bundle",
+    "point_features": "interpolation",
     "read_points": "readers",
     **dict.fromkeys(_ERRORS, "errors"),
 }
@@ -76,6 +78,7 @@ __all__ = [
     "find_scans",
     "inspect",
     "load_bundle",
+    "point_features",
     "read_points",
 ]
 

@@ -47,6 +47,11 @@ class Wanted:
         """Whether features go to one Parquet file."""
         return self.save is not None and Path(self.save).suffix.lower() == _PARQUET
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder for one file a scan."""
+        return None if self.save is None or self.parquet else Path(self.save)
+
     def refuse(self, scans: Scans, ledger: bool) -> None:
         """What does not go with these scans.
 

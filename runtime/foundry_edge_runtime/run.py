@@ -19,7 +19,7 @@ from foundry_edge_runtime.selection import Notify, quick_profile, select, silent
 from foundry_edge_runtime.session import Session
 from foundry_edge_runtime.streams import here
 from foundry_edge_runtime.streams.batches import parse_batch
-from foundry_edge_runtime.streams.inputs import Scans, refuse_missing, refuse_mixture, scans_of
+from foundry_edge_runtime.streams.inputs import Scans, outside, refuse_missing, refuse_mixture, scans_of
 from foundry_edge_runtime.streams.items import Stop
 from foundry_edge_runtime.streams.ledger import Ledger
 from foundry_edge_runtime.streams.running import Running
@@ -99,7 +99,7 @@ def run(
         book = None if ledger is None else stack.enter_context(closing(Ledger(ledger, opened.manifest.id)))
         keeper = Keeper(wanted, scans.root)
         stack.callback(keeper.close)
-        items, stop = iter(scans.items), Stop()
+        items, stop = outside(scans, wanted.folder), Stop()
         items = items if book is None else book.remaining(items)
         if processes:
             from foundry_edge_runtime.streams.pool import Pool  # noqa: PLC0415 - rarely needed

@@ -171,6 +171,12 @@ def test_save_folder_that_is_a_file(scans: Path, bundle_folder: Path) -> None:
         list(run(scans / "a.npy", bundle=bundle_folder, save=scans / "notes.md"))
 
 
+def test_results_in_the_folder_are_no_scans(scans: Path, bundle_folder: Path) -> None:
+    """They are npz files like any other; the second run must not take those of the first for scans."""
+    for _ in range(2):
+        assert len(list(run(scans, bundle=bundle_folder, save=scans / "out", per_point=True))) == 3
+
+
 def test_scans_of_a_folder(scans: Path) -> None:
     found = scans_of(scans)
     assert (found.many, found.root) == (True, scans)

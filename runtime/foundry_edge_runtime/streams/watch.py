@@ -11,6 +11,7 @@ from foundry_edge_runtime.errors import InputError
 from foundry_edge_runtime.readers import find_scans
 from foundry_edge_runtime.streams.items import TICK_SECONDS, Item
 
+_REST = 4  # a look at a large folder takes long; at most a fifth of the time is spent on looking
 _Stamp = tuple[int, int, int]
 
 
@@ -22,7 +23,7 @@ def watch(folder: str | os.PathLike[str], *, seconds: float = TICK_SECONDS) -> I
 
     Args:
         folder: searched as `find_scans` does.
-        seconds: between two looks.
+        seconds: between two looks; longer where a look takes long.
 
     Yields:
         A scan, or None after a look that found nothing.
@@ -39,6 +40,7 @@ def _looks(folder: Path, seconds: float) -> Iterator[Item | None]:
     before: dict[Path, _Stamp] = {}
     given: dict[Path, _Stamp] = {}
     while True:
+        begun = time.monotonic()
         now = {path: stamp for path in find_scans(folder) if (stamp := _stamp(path)) is not None}
         given = {path: stamp for path, stamp in given.items() if path in now}
         ready = [path for path, stamp in now.items() if before.get(path) == stamp != given.get(path)]
@@ -48,7 +50,7 @@ def _looks(folder: Path, seconds: float) -> Iterator[Item | None]:
         before = now
         if not ready:
             yield None
-            time.sleep(seconds)
+            time.sleep(max(seconds, _REST * (time.monotonic() - begun)))
 
 
 def _stamp(path: Path) -> _Stamp | None:
