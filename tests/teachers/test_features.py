@@ -217,10 +217,10 @@ def _lying(path: Path) -> None:
     _archive(path, xyz=stream.getvalue() + bytes(12), features=_npy(np.ones((1, 2))))
 
 
-Write = Callable[[Path], None]
+Write = Callable[[Path], object]
 BAD: dict[str, tuple[Write, str]] = {
-    "no archive": (lambda path: path.write_bytes(b"hello") and None, "no file of features"),
-    "empty": (lambda path: path.write_bytes(b"") and None, "no file of features"),
+    "no archive": (lambda path: path.write_bytes(b"hello"), "no file of features"),
+    "empty": (lambda path: path.write_bytes(b""), "no file of features"),
     "one array": (lambda path: np.savez(path, xyz=np.ones((3, 3))), "features.npy"),
     "two points": (
         lambda path: np.savez(path, xyz=np.ones((3, 3)), features=np.ones((2, 4))),
