@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 from foundry_edge.models.config import StudentConfig
+from foundry_edge.models.fixed import FixedStudent
 from foundry_edge.models.gate import ranked, sampled, thresholded
 from foundry_edge.models.reducer import Sampling
 from foundry_edge.models.student import Student
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.training.merge_rate import MergeRate
+from foundry_edge_runtime.errors import InputError
 from tests.models.conftest import TINY
 
 Clouds = tuple[Tensor, Tensor]
@@ -138,3 +140,18 @@ def test_lambda_finds_the_merge_rate_whatever_the_scale_of_the_loss(target: floa
         optimiser.zero_grad()
         rate.adapt()
     assert float(logits.detach().sigmoid().mean()) == pytest.approx(target, abs=0.1)
+
+
+@pytest.mark.parametrize("bypassed", [0, 5])
+def test_the_fixed_form_can_be_traced_for_any_batch(teacher: Teacher, clouds: Clouds, bypassed: int) -> None:
+    fixed = FixedStudent(_gated(teacher, "update"), 4, bypassed)
+    batch = {0: torch.export.Dim("batch", min=1)}
+    program = torch.export.export(fixed, (clouds[0][:2], clouds[1][:2]), dynamic_shapes=(batch, batch))
+    torch.testing.assert_close(program.module()(*clouds), fixed(*clouds), atol=1e-5, rtol=1e-5)
+
+
+def test_bypassed_tokens_need_a_gate_and_a_place(teacher: Teacher, student: Student) -> None:
+    with pytest.raises(InputError, match="0 to 0 bypassed"):
+        FixedStudent(student, 4, 1)
+    with pytest.raises(InputError, match="0 to 16 bypassed"):
+        FixedStudent(_gated(teacher), 4, 17)

@@ -1,0 +1,27 @@
+"""foundry-edge distill: a wrong value is one line that names the flag, before anything is computed."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.cli.test_commands import error_line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--query", "magic"), "--query: unknown value 'magic'; use one of anchored, cosine, learned"),
+        (("--routing", "both"), "--routing: unknown value 'both'"),
+        (("--residual", "none"), "--residual: unknown value 'none'"),
+        (("--temperature", "1"), "--temperature: expected two numbers, got '1'"),
+        (("--temperature", "1,0"), "--temperature: expected two positive numbers"),
+        (("--method", "magic"), "--method: unknown method 'magic'; use one of dso, fps"),
+        (("--method", "truncation", "--gate"), "--gate: means nothing to the method truncation"),
+        (("--method", "truncation", "--depth", "13"), "depth 13 exceeds the teacher's 12 blocks"),
+        (("--mixing-blocks", "12"), "exceed the teacher's 12 blocks"),
+        (("--tokens", "4,65"), "within 1..64"),
+    ],
+)
+def test_wrong_values(arguments: tuple[str, ...], named: str, called: Run) -> None:
+    assert named in error_line(called("distill", *arguments), 2)
