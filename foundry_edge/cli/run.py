@@ -40,6 +40,12 @@ def run(
     isolate: Annotated[
         bool, typer.Option("--isolate", help="A scan that takes its process down is one failure.")
     ] = False,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster", metavar="auto|ADDRESS", help="Compute on a Ray cluster, with --workers actors."
+        ),
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Of a folder: wait for more scans, until a signal.")
     ] = False,
@@ -101,6 +107,8 @@ def run(
             batch=batch,
             workers=workers,
             isolate=isolate,
+            cluster=cluster,
+            watch=watch,
             ledger=ledger,
             save=save,
             per_point=per_point,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,9 @@ from foundry_edge_runtime.session import Session
 from foundry_edge_runtime.streams import here
 from foundry_edge_runtime.streams.batches import parse_batch
 from foundry_edge_runtime.streams.inputs import Scans, outside, refuse_missing, refuse_mixture, scans_of
-from foundry_edge_runtime.streams.items import Stop
+from foundry_edge_runtime.streams.items import Items, Outcome, Stop
 from foundry_edge_runtime.streams.ledger import Ledger
-from foundry_edge_runtime.streams.running import Running
+from foundry_edge_runtime.streams.running import Computing, Running
 
 if TYPE_CHECKING:
     from foundry_edge_runtime.streams.worker import Setup
@@ -45,6 +46,7 @@ def run(
     batch: int | str = 1,
     workers: int = 1,
     isolate: bool = False,
+    cluster: str | None = None,
     watch: bool = False,
     ledger: str | os.PathLike[str] | None = None,
     save: str | os.PathLike[str] | None = None,
@@ -68,6 +70,7 @@ def run(
         batch: how many scans to put through the engine at once; "auto" finds out.
         workers: how many processes compute.
         isolate: compute in a process of its own, so that a scan that takes it down is one failure.
+        cluster: "auto" or the address of a Ray cluster that is to compute; see `Cluster`.
         watch: of a folder, wait for more scans until stopped.
         ledger: file that keeps the record of each finished scan; those in it are not computed again.
         save: folder for the features of each scan (npz), or a .parquet file for those of all scans.
@@ -90,9 +93,9 @@ def run(
     scans = scan if isinstance(scan, Scans) else scans_of(scan, watch=watch)
     wanted = Wanted(save, per_point, viz)
     wanted.refuse(scans, ledger is not None)
-    processes = isolate or workers != 1
-    refuse_mixture(scans, ledger=ledger is not None, processes=processes)
-    size = _batch(batch, workers, adaptive)
+    how = How(strict, adaptive, parse_batch(batch), workers, isolate, cluster)
+    how.refuse(watch)
+    refuse_mixture(scans, ledger=ledger is not None, processes=how.processes)
     refuse_missing(scans)
     opened = load_bundle(bundle)
     with ExitStack() as stack:
@@ -101,47 +104,77 @@ def run(
         stack.callback(keeper.close)
         items, stop = outside(scans, wanted.folder), Stop()
         items = items if book is None else book.remaining(items)
-        if processes:
-            from foundry_edge_runtime.streams.pool import Pool  # noqa: PLC0415 - rarely needed
-
-            setup = _setup(opened, budget, strict, adaptive, options, size, notify)
-            pool = stack.enter_context(closing(Pool(opened, setup, workers, notify)))
-            running = Running(pool, scans, pool.outcomes(items, stop), stop, keeper, book)
-        else:
-            session = Session(opened, budget, strict=strict, adaptive=adaptive, notify=notify)
-            stack.enter_context(session)
-            outcomes = here.outcomes(session, items, options, stop, size or session.best_batch())
-            running = Running(session, scans, outcomes, stop, keeper, book)
+        computing, outcomes = _start(opened, budget, options, how, items, stop, notify)
         stack.pop_all()
-    return running
+    return Running(computing, scans, outcomes, stop, keeper, book)
 
 
-def _batch(batch: int | str, workers: int, adaptive: bool) -> int | None:
-    size = parse_batch(batch)
-    if workers < 1:
-        raise InputError(f"--workers must be at least 1, found {workers}")
-    if adaptive and size != 1:
-        raise InputError("--adaptive holds the latency of single scans", remedy="leave out --batch")
-    return size
+@dataclass(frozen=True)
+class How:
+    """How a stream is computed; see `run`. A ``batch`` of None is to be found out."""
+
+    strict: bool
+    adaptive: bool
+    batch: int | None
+    workers: int
+    isolate: bool
+    cluster: str | None
+
+    @property
+    def processes(self) -> bool:
+        """Whether anything but this process computes."""
+        return self.isolate or self.workers != 1 or self.cluster is not None
+
+    def refuse(self, watch: bool) -> None:
+        """What does not go together.
+
+        Raises:
+            InputError: see the message.
+        """
+        if self.workers < 1:
+            raise InputError(f"--workers must be at least 1, found {self.workers}")
+        if self.adaptive and self.batch != 1:
+            raise InputError("--adaptive holds the latency of single scans", remedy="leave out --batch")
+        if self.cluster is not None and (watch or self.isolate):
+            raise InputError("--cluster computes a batch", remedy="leave out --watch and --isolate")
 
 
-def _setup(
-    bundle: Bundle,
-    budget: Budget,
-    strict: bool,
-    adaptive: bool,
-    options: Options,
-    batch: int | None,
-    notify: Notify,
-) -> Setup:
+def _start(
+    bundle: Bundle, budget: Budget, options: Options, how: How, items: Items, stop: Stop, notify: Notify
+) -> tuple[Computing, Iterator[Outcome | None]]:
+    """What computes, with its engine loaded, and what comes of the inputs."""
+    if not how.processes:
+        session = Session(bundle, budget, strict=how.strict, adaptive=how.adaptive, notify=notify)
+        return session, here.outcomes(session, items, options, stop, how.batch or session.best_batch())
+    setup = _setup(bundle, budget, options, how, notify)
+    if how.cluster is not None:
+        from foundry_edge_runtime.streams.cluster import Cluster  # noqa: PLC0415 - an extra
+
+        cluster = Cluster(bundle, setup, how.cluster, how.workers, notify)
+        return cluster, cluster.outcomes(items, stop)
+    from foundry_edge_runtime.streams.pool import Pool  # noqa: PLC0415 - rarely needed
+
+    pool = Pool(bundle, setup, how.workers, notify)
+    return pool, pool.outcomes(items, stop)
+
+
+def _setup(bundle: Bundle, budget: Budget, options: Options, how: How, notify: Notify) -> Setup:
     """What the workers are told; whatever is measured for it is measured in processes, too."""
     from foundry_edge_runtime.streams.worker import Setup  # noqa: PLC0415
 
     if budget.backend is not None:
         available_backend(budget.backend)
     _, profile = select(bundle, budget, isolated=True, notify=notify)
-    if adaptive:
+    if how.adaptive:
         profile = quick_profile(bundle, budget, isolated=True, notify=notify).add(*profile.failures)
     return Setup(
-        Path.cwd(), bundle.folder.resolve(), bundle.source, budget, strict, adaptive, profile, options, batch
+        Path.cwd(),
+        bundle.folder.resolve(),
+        bundle.source,
+        budget,
+        how.strict,
+        how.adaptive,
+        profile,
+        options,
+        how.batch,
     )

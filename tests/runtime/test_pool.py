@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -185,8 +186,8 @@ def test_several_deaths_in_a_row_are_the_engine_s(tmp_path: Path, bundle_folder:
     assert sum("taking the next" in line for line in said) == 1
 
 
-def test_restart_takes_less_than_two_seconds_of_work(scans: Path, bundle_folder: Path) -> None:
-    """A worker that is killed from outside is there again; the limit is loose, the machine may be busy."""
+def test_worker_that_is_killed_from_outside_is_there_again(scans: Path, bundle_folder: Path) -> None:
+    """The target is 2 s; the limit is loose, since the machine may be busy."""
     said: list[str] = []
     pool = Pool(load_bundle(bundle_folder), setup(bundle_folder), 1, said.append)
     items = [Item(os.fspath(scans / f"{name}.npy")) for name in (0, 1, 2)]
@@ -230,11 +231,12 @@ def test_modules_in_the_working_folder_are_not_imported(
     assert kinds(run("0.npy", bundle=bundle_folder, isolate=True)) == ["0"]
 
 
-def test_errors_come_through(scans: Path, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_come_through(scans: Path, bundle_folder: Path) -> None:
     with pytest.raises(ScanError, match=r"5\.ply"):
         list(run(scans / "5.ply", bundle=bundle_folder, isolate=True))
+    strict = replace(setup(bundle_folder), budget=Budget(max_latency_ms=1), strict=True)
     with pytest.raises(GateError, match="none keeps within"):
-        run(scans, bundle=bundle_folder, isolate=True, strict=True, max_latency_ms=1e-6)
+        Pool(load_bundle(bundle_folder), strict, 1, print)
     with pytest.raises(InputError, match="--workers must be at least 1"):
         run(scans, bundle=bundle_folder, workers=0)
     with pytest.raises(InputError, match="leave out --batch"):

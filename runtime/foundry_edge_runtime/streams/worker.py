@@ -16,6 +16,7 @@ from foundry_edge_runtime.bundle.locate import Source
 from foundry_edge_runtime.errors import FoundryEdgeError
 from foundry_edge_runtime.profile.model import Profile
 from foundry_edge_runtime.readers.raw import Options
+from foundry_edge_runtime.selection import Notify, silent
 from foundry_edge_runtime.session import Session
 from foundry_edge_runtime.streams import here
 from foundry_edge_runtime.streams.items import Item, Stop
@@ -58,7 +59,7 @@ def serve(connection: Connection) -> None:
     if setup.cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, setup.cpus)
     try:
-        with _session(setup, connection) as session:
+        with open_session(setup, lambda text: connection.send((NOTICE, text))) as session:
             batch = setup.batch or session.best_batch()
             connection.send((READY, session.choice, batch))
             while True:
@@ -69,14 +70,15 @@ def serve(connection: Connection) -> None:
         connection.send((ERROR, error))
 
 
-def _session(setup: Setup, connection: Connection) -> Session:
+def open_session(setup: Setup, notify: Notify = silent) -> Session:
+    """The session that a worker is told to open; errors as those of `Session`."""
     return Session(
         replace(load_bundle(setup.folder), source=setup.source),
         setup.budget,
         profile=setup.profile,
         strict=setup.strict,
         adaptive=setup.adaptive,
-        notify=lambda text: connection.send((NOTICE, text)),
+        notify=notify,
     )
 
 

@@ -1,0 +1,68 @@
+"""`--cluster` on a Ray of this machine with two actors: the results of a single process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from foundry_edge_runtime.errors import InputError, MissingExtraError
+from foundry_edge_runtime.run import run
+
+RNG = np.random.default_rng(77)
+PROGRAM = Path(sys.executable).with_name("foundry-edge")
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for number in range(12):
+        np.save(folder / f"{number:02}.npy", RNG.normal(size=(200, 3)))
+    (folder / "05.pcd").write_bytes(b"VERSION .7\n")
+    return folder
+
+
+def records(*arguments: str | Path) -> tuple[int, list[dict[str, Any]], str]:
+    done = subprocess.run(
+        [str(PROGRAM), "run", *map(str, arguments), "--json"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
+        timeout=280,
+        check=False,
+    )
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra cluster")
+def test_results_are_those_of_a_single_process(scans: Path, bundle_folder: Path, tmp_path: Path) -> None:
+    plain = records(scans, "--bundle", bundle_folder)
+    ledger = tmp_path / "ledger"
+    shared = records(
+        scans, "--bundle", bundle_folder, "--cluster", "auto", "--workers", "2", "--ledger", ledger
+    )
+    assert plain[0] == shared[0] == 1
+    assert len(plain[1]) == len(shared[1]) == 13
+    for one, same in zip(plain[1], shared[1], strict=True):
+        for record in (one, same):
+            record.pop("latency_ms", None)
+        assert one == same
+    assert shared[2].splitlines()[-1] == "foundry-edge: 13 scans in: 12 done, 1 failed, 0 dropped"
+    assert "Traceback" not in shared[2]
+
+
+def test_refusals(scans: Path, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for options in ({"watch": True}, {"isolate": True}):
+        with pytest.raises(InputError, match="--cluster computes a batch"):
+            run(scans, bundle=bundle_folder, cluster="auto", **options)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r"foundry-edge\[cluster\]"):
+        run(scans, bundle=bundle_folder, cluster="auto")
