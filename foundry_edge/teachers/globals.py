@@ -155,6 +155,7 @@ _ACTING_NAMES = (
     "torch.package",
     "torch.save",
     "torch.serialization",
+    "torch.storage._load_from_bytes",
     "torch.utils.collect_env",
     "torch.utils.cpp_extension",
     "torch.utils.model_zoo",

@@ -16,7 +16,9 @@ class PointMae(Adapter):
     def parts(self, names: Collection[str]) -> Parts | None:
         """As in `Adapter`."""
         for prefix in ("MAE_encoder.", ""):
-            if f"{prefix}encoder.first_conv.0.weight" in names and f"{prefix}reduce_dim.weight" not in names:
+            tokenizer = f"{prefix}encoder.first_conv.0.weight" in names
+            blocks = any(name.startswith(f"{prefix}blocks.blocks.") for name in names)
+            if tokenizer and blocks and f"{prefix}reduce_dim.weight" not in names:
                 return point_transformer(prefix)
         return None
 

@@ -141,6 +141,10 @@ def distill(
     """
     started = time.perf_counter()
     _check(method, merge_rate, temperature)
+    if teacher_features is not None and method in SPECIALISTS:
+        raise InputError(
+            f"files of features hold no labels, which {method} learns", where="--method", remedy="use dso"
+        )
     settings = (settings or TrainSettings()).resolved()
     console = Console(stderr=True)
     teacher_model = load_teacher(teacher)
@@ -233,7 +237,7 @@ def _prepare(
             settings.seed,
             lambda done, total: status.update(f"features {done}/{total}"),
         )
-    return _Lesson(found.fit, found.held_out, tuple(path.name for path in data), found.scans, foreign=found)
+    return _Lesson(found.fit, found.held_out, tuple(map(str, data)), found.scans, foreign=found)
 
 
 def _write(out: Path, student: Compressed, result: DistillReport) -> None:

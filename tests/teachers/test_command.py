@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from foundry_edge import load_teacher
-from foundry_edge.cli.app import main
 from tests.teachers import published
-from tests.teachers.conftest import Save
+from tests.teachers.conftest import Called, Save
 from tests.teachers.hostile import named, with_pickle
-
-Called = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def import_teacher(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Called:
-    """Calls the command; returns exit code, stdout and stderr."""
-
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["foundry-edge", "import-teacher", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
-        return int(str(caught.value.code)), out, err
-
-    return call
 
 
 class DataModule:
     """A foreign class, as official checkpoints hold among their hyper-parameters."""
 
 
-def test_for_people(import_teacher: Called, save: Save, tmp_path: Path) -> None:
+def test_for_people(command: Called, save: Save, tmp_path: Path) -> None:
     path = save(published.point_jepa(svm_validation=DataModule())[1])
-    code, out, err = import_teacher(path, "--out", tmp_path / "out")
+    code, out, err = command("import-teacher", path, "--out", tmp_path / "out")
     words = " ".join(out.split())
     assert code == 0
     assert "point-jepa teacher: width 24, depth 2, heads 3; 128 points in 16 groups of 8." in words
@@ -49,11 +28,10 @@ def test_for_people(import_teacher: Called, save: Save, tmp_path: Path) -> None:
     ]
 
 
-def test_json_is_one_object_and_nothing_else(import_teacher: Called, save: Save, tmp_path: Path) -> None:
+def test_json_is_one_object_and_nothing_else(command: Called, save: Save, tmp_path: Path) -> None:
     path = save(published.point_bert()[1])
-    code, out, err = import_teacher(
-        path, "--out", tmp_path / "out", "--heads", "2", "--groups", "32", "--json"
-    )
+    options = ("--out", tmp_path / "out", "--heads", "2", "--groups", "32", "--json")
+    code, out, err = command("import-teacher", path, *options)
     record = json.loads(out)
     assert (code, err) == (0, "")
     assert record["schema"] == 1
@@ -63,7 +41,7 @@ def test_json_is_one_object_and_nothing_else(import_teacher: Called, save: Save,
     assert record["config"] == json.loads((tmp_path / "out" / "config.json").read_text())
 
 
-def test_wrong_input_is_one_line_and_exit_2(import_teacher: Called, save: Save, tmp_path: Path) -> None:
+def test_wrong_input_is_one_line_and_exit_2(command: Called, save: Save, tmp_path: Path) -> None:
     honest = save(published.point_mae()[1], "honest.pth")
     hostile = with_pickle(save(published.point_mae()[1], "hostile.pth"), payload=named("os", "system"))
     cases = {
@@ -75,7 +53,7 @@ def test_wrong_input_is_one_line_and_exit_2(import_teacher: Called, save: Save, 
         (honest, "--heads", "3", "--up", "x"): "--up: unknown axis 'x'",
     }
     for arguments, message in cases.items():
-        code, out, err = import_teacher(*arguments, "--out", tmp_path / "out", "--json")
+        code, out, err = command("import-teacher", *arguments, "--out", tmp_path / "out", "--json")
         assert (code, out) == (2, "")
         assert message in err
         assert len(err.splitlines()) == 1

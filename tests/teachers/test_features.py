@@ -23,6 +23,7 @@ from foundry_edge.training.feature_targets import feature_targets, grouped_in_pl
 from foundry_edge.training.settings import TrainSettings
 from foundry_edge_runtime.errors import DataError, FoundryEdgeError, InputError
 from foundry_edge_runtime.grouping import Preprocessing, group_points
+from tests.teachers.conftest import Called
 
 SPEC = Preprocessing(points=128, groups=16, group_size=8)
 SCANS = 12
@@ -277,6 +278,26 @@ def test_what_does_not_fit_together(start: Path, folders: tuple[Path, Path], tmp
         np.save(one / f"{name}.npy", np.load(one / "a.npy"))
         np.savez(tmp_path / f"{name}.npz", xyz=np.load(one / "a.npy"), features=np.ones((200, width)))
     assert "expected" in _failure(DataError, start, [one], tmp_path, tmp_path)
+
+
+def test_command_line(command: Called, start: Path, folders: tuple[Path, Path], tmp_path: Path) -> None:
+    options = ("--teacher", start, "--teacher-features", folders[1], "--out", tmp_path, "--json")
+    code, out, err = command("distill", *options)
+    assert (code, out) == (2, "")
+    assert (
+        err
+        == "foundry-edge: error: --data: is needed with --teacher-features; give the folder of the scans\n"
+    )
+    code, out, err = command("distill", *options, "--data", folders[0], "--steps", "1", "--views", "1")
+    assert (code, json.loads(out)["shapes"]) == (0, SCANS - 1), err
+    assert (tmp_path / "projection.safetensors").is_file()
+
+
+def test_a_specialist_cannot_learn_from_features(
+    start: Path, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="hold no labels, which kd-classification learns"):
+        distill(start, [folders[0]], teacher_features=folders[1], method="kd-classification", out=tmp_path)
 
 
 def _failure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor
 
 from foundry_edge import import_teacher, load_teacher
+from foundry_edge.models.load import teacher_digest
+from foundry_edge.models.store import weights_sha256
 from foundry_edge.teachers.registry import ADAPTERS
 from foundry_edge_runtime.errors import CheckpointError
 from tests.teachers import published
@@ -110,6 +113,13 @@ def test_tensors_may_be_views_of_one_storage(save: Save, clouds: tuple[Tensor, T
     torch.testing.assert_close(teacher(*clouds), reference(*clouds), atol=1e-4, rtol=0)
 
 
+def test_the_digest_of_a_teacher_is_that_of_what_is_read(save: Save, tmp_path: Path) -> None:
+    path = save(published.point_jepa()[1])
+    import_teacher(path, tmp_path / "out")
+    assert teacher_digest(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert teacher_digest(tmp_path / "out") == weights_sha256(tmp_path / "out")
+
+
 class Module:
     """A class that the loader must not look for."""
 
@@ -193,6 +203,7 @@ def test_nothing_is_loaded_half(
     ("value", "message"),
     [
         ({"state_dict": {"fc.weight": torch.ones(2)}}, "its tensors are fc.weight; known are point-jepa"),
+        ({"base_model": {"encoder.first_conv.0.weight": torch.ones(128, 3, 1)}}, "known are point-jepa"),
         ({"epoch": 3}, "it holds no tensors; known are"),
         ([1, 2], "it holds no tensors"),
         (torch.ones(3), "it holds no tensors"),

@@ -61,6 +61,7 @@ ACTING = [
     ("numpy.testing._private.utils", "runstring"),
     ("torch", "load"),
     ("torch.hub", "load"),
+    ("torch.storage", "_load_from_bytes"),
     ("torch.serialization", "load"),
     ("torch.utils.cpp_extension", "load"),
     ("six.moves.builtins", "eval"),
