@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from foundry_edge.data.shape_set import TEST, TRAIN
+from foundry_edge.evaluation.features import Advance
 from foundry_edge.evaluation.miou import PartLists, part_lists, part_metrics
 from foundry_edge.evaluation.part_probe import probe_parts
 from foundry_edge.evaluation.rungs import EvaluatedRung
@@ -25,7 +25,6 @@ from foundry_edge.training.parts import (
     part_data,
     predict_parts,
 )
-from foundry_edge.training.report import Report
 from foundry_edge.training.settings import TrainSettings
 from foundry_edge_runtime.errors import DataError
 from foundry_edge_runtime.profile.store import cache_folder
@@ -63,7 +62,9 @@ def part_segmentation(
     key = hashlib.sha256(f"{rung.digest} {shapes.name}".encode() + shapes.xyz.tobytes()).hexdigest()[:24]
     found = [
         {
-            **_head(sides, config, lists, seed, epochs or EPOCHS, cache_folder() / "parts" / key),
+            **_head(
+                sides, config, lists, seed, epochs or EPOCHS, cache_folder() / "parts" / key, judged.advance
+            ),
             **{f"probe_{name}": value for name, value in probe_parts(sides, lists, seed).items()},
         }
         for seed in seeds
@@ -84,6 +85,7 @@ def _head(
     seed: int,
     epochs: float,
     folder: Path,
+    advance: Advance,
 ) -> Metrics:
     """Train a head on the first side and judge it on the second; continues a run that was interrupted."""
     (data, tokens), (test, test_tokens) = sides
@@ -94,15 +96,21 @@ def _head(
         learning_rate=LEARNING_RATE,
         seed=seed,
         precision="32-true",
-        accelerator="cpu",
     )
     torch.manual_seed(seed)
     objective = PartSegmentation(PartHead(config), data, tokens)
     objective.head.standardise(tokens)
     objective.head.train()
     checkpoint = folder / f"seed{seed}-steps{steps}.pt"
-    console = Console(stderr=True)
-    with Report("parts", folder / f"seed{seed}.jsonl", console) as report:
-        train(objective, objective, len(data), settings, checkpoint, report.row, resume=True)
+    train(
+        objective,
+        objective,
+        len(data),
+        settings,
+        checkpoint,
+        lambda row: advance(row.step, row.steps, f"head, seed {seed}"),
+        resume=True,
+    )
+    objective.to("cpu")
     predicted = predict_parts(objective.head, test, test_tokens, lists.allowed)
     return part_metrics(predicted, test.part.numpy(), np.asarray(test.category.numpy()), lists)

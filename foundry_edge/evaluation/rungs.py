@@ -110,13 +110,19 @@ def _torch_rungs(
 
 
 def torch_rung(model: Model, tokens: int | None, digest: str) -> EvaluatedRung:
-    """A network at one budget."""
+    """A network at one budget, on the GPU where there is one; features come back to the CPU."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model.module.to(device)
+
+    def encode(groups: Tensor, centers: Tensor) -> Tensor:
+        return model.encode_groups(groups.to(device), centers.to(device), tokens).cpu()
+
     return EvaluatedRung(
         tokens=tokens,
         precision=TORCH_PRECISION,
         preprocessing=model.preprocessing,
         width=model.width,
-        encode=lambda groups, centers: model.encode_groups(groups, centers, tokens),
+        encode=encode,
         digest=f"{digest}-{tokens}-{_code_digest()}",
         teacher_sha256=str(getattr(model.config, "teacher_sha256", "")),
         model=model,

@@ -7,11 +7,12 @@ import hashlib
 import torch
 from rich.console import Console
 
-from foundry_edge.data.shape_set import TEST, TRAIN
+from foundry_edge.data.shape_set import TEST, TRAIN, ShapeSet
 from foundry_edge.evaluation.rungs import EvaluatedRung, folder_digest
 from foundry_edge.evaluation.subject import Judged
 from foundry_edge.evaluation.summary import Metrics, mean_and_deviation
 from foundry_edge.models.load import load_model, model_folder
+from foundry_edge.models.model import Model
 from foundry_edge.training.classify import fresh_head, judge_classifier, tune_classifier
 from foundry_edge.training.finetune import default_settings, group_sides, labelled
 from foundry_edge.training.stages import Stages
@@ -49,18 +50,27 @@ def fine_tuning(
     shapes = labelled(judged.shapes)
     budgets = tuple(rung.tokens for rung in rungs)
     key = hashlib.sha256(f"{folder_digest(model_folder(name))} {budgets}".encode() + shapes.xyz.tobytes())
+    root = cache_folder() / "finetune" / key.hexdigest()[:24]
     found: list[list[Metrics]] = []
     for seed in seeds:
-        model = load_model(name)
-        train, test = group_sides(model, shapes, cache_folder() / "groupings")
-        fit, check = shapes.part(TRAIN), shapes.part(TEST)
-        folder = cache_folder() / "finetune" / key.hexdigest()[:24] / f"seed{seed}-epochs{epochs or EPOCHS:g}"
-        stages = Stages(folder, default_settings(seed), epochs or EPOCHS, True, Console(stderr=True))
-        torch.manual_seed(seed)
-        head = fresh_head("mlp", model, train, fit.label, len(shapes.classes), budgets[-1])
-        tune_classifier(model, head, train, fit.label, budgets, stages)
-        found.append([judge_classifier(model, head, test, check.label, budget) for budget in budgets])
+        folder = root / f"seed{seed}-epochs{epochs or EPOCHS:g}"
+        stages = Stages(
+            folder, default_settings(seed), epochs or EPOCHS, True, Console(quiet=True), judged.advance
+        )
+        found.append(_tuned_once(load_model(name), shapes, budgets, stages))
     metrics = [
         mean_and_deviation("accuracy", [one[i]["accuracy"] for one in found]) for i in range(len(rungs))
     ]
     return metrics, int((shapes.split == TEST).sum())
+
+
+def _tuned_once(
+    model: Model, shapes: ShapeSet, budgets: tuple[int | None, ...], stages: Stages
+) -> list[Metrics]:
+    """The metrics of every budget after one training."""
+    train, test = group_sides(model, shapes, cache_folder() / "groupings")
+    fit, check = shapes.part(TRAIN), shapes.part(TEST)
+    torch.manual_seed(stages.settings.seed)
+    head = fresh_head("mlp", model, train, fit.label, len(shapes.classes), budgets[-1])
+    tune_classifier(model, head, train, fit.label, budgets, stages)
+    return [judge_classifier(model, head, test, check.label, budget) for budget in budgets]

@@ -18,7 +18,6 @@ from foundry_edge.data.shape_set import TEST, TRAIN, ShapeSet
 from foundry_edge.evaluation.miou import part_lists, part_metrics
 from foundry_edge.evaluation.one_set import one_set
 from foundry_edge.evaluation.summary import Metrics
-from foundry_edge.models.config import checked
 from foundry_edge.models.heads import ClassificationHead
 from foundry_edge.models.load import load_model, model_folder
 from foundry_edge.models.model import Model
@@ -213,14 +212,15 @@ def with_labels(model: Model, labels: tuple[str, ...]) -> BaseModel:
     config: Any = model.config
     if not isinstance(getattr(model.module, "head", None), ClassificationHead | None):
         raise InputError("this kind of model cannot be given a head", where=model.name)
-    if "labels" in type(config).model_fields:
-        changed: BaseModel = checked(type(config), **{**dict(config), "labels": labels})
-        return changed
-    if "teacher" in type(config).model_fields:
-        teacher = config.teacher.model_copy(update={"labels": labels})
-        nested: BaseModel = checked(type(config), **{**dict(config), "teacher": teacher})
-        return nested
-    raise InputError("this kind of model has no labels", where=model.name, remedy="give a student")
+    fields = type(config).model_fields
+    if "labels" in fields:
+        update = {"labels": labels}
+    elif "teacher" in fields:
+        update = {"teacher": config.teacher.model_copy(update={"labels": labels})}
+    else:
+        raise InputError("this kind of model has no labels", where=model.name, remedy="give a student")
+    changed: BaseModel = config.model_copy(update=update)
+    return changed
 
 
 def _parts(model: Model, shapes: ShapeSet, budgets: tuple[int | None, ...], stages: Stages) -> list[Metrics]:

@@ -9,8 +9,9 @@ from typing import Any
 from rich.console import Console
 from torch import nn
 
+from foundry_edge.evaluation.features import Advance, silent
 from foundry_edge.training.engine import train
-from foundry_edge.training.report import Report
+from foundry_edge.training.report import Report, chained
 from foundry_edge.training.settings import TrainSettings
 
 FROZEN_SHARE = 2 / 3
@@ -28,6 +29,7 @@ class Stages:
         epochs: passes over the data, both stages together.
         resume: continue from checkpoints in the folder.
         console: for progress.
+        advance: told of progress as well.
     """
 
     folder: Path
@@ -35,6 +37,7 @@ class Stages:
     epochs: float
     resume: bool
     console: Console
+    advance: Advance = silent
 
     def run(self, name: str, objective: Any, count: int, share: float, rate: float = 1.0) -> None:
         """Train one stage.
@@ -55,7 +58,8 @@ class Stages:
         if not self.resume:
             log.unlink(missing_ok=True)
         with Report(name, log, self.console) as report:
-            train(objective, objective, count, settings, self.folder / f"{name}.pt", report.row, self.resume)
+            tell = chained(report.row, lambda row: self.advance(row.step, row.steps, name))
+            train(objective, objective, count, settings, self.folder / f"{name}.pt", tell, self.resume)
         objective.to("cpu")
 
 

@@ -67,8 +67,8 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
 
 
 def test_parts_are_learnt_and_the_head_is_kept(student: Path, parts: Path, tmp_path: Path) -> None:
-    report = finetune(student, parts, "parts", out=tmp_path, tokens=(4,), epochs=40, settings=SETTINGS)
-    assert report.budgets[0].metrics["instance_miou"] > 70
+    report = finetune(student, parts, "parts", out=tmp_path, tokens=(4,), epochs=12, settings=SETTINGS)
+    assert report.budgets[0].metrics["instance_miou"] > 50  # naming one part everywhere gives 25
     config = load_config(tmp_path / PART_HEAD, PartHeadConfig)
     assert config.categories == ("ball", "stick", "plate")
     load_weights(tmp_path / PART_HEAD, PartHead(config))
