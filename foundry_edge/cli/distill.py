@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import typer
 
 from foundry_edge.cli import output
+from foundry_edge.cli import student_options as student
 from foundry_edge.cli import train_options as options
 from foundry_edge.cli.options import Json
 from foundry_edge_runtime.errors import InputError
@@ -27,68 +28,25 @@ def register(app: typer.Typer) -> None:
 
 
 def distill(
-    teacher: Annotated[
-        str, typer.Option(help="Teacher: a folder, embedded:teacher, or a published .ckpt or .pth file.")
-    ] = "embedded:teacher",
+    teacher: student.Teacher = "embedded:teacher",
     data: options.Data = None,
-    teacher_features: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Distil another model, from an .npz (xyz, features) for each scan of --data; "
-            "the student starts from --teacher.",
-        ),
-    ] = None,
-    method: Annotated[
-        str,
-        typer.Option(
-            help="dso (SuperTokens), or a baseline under the same loop: fps, kmeans, tome, patchmerger, "
-            "truncation, mimicry, kd-classification, kd-parts."
-        ),
-    ] = "dso",
-    tokens: Annotated[
-        str | None,
-        typer.Option(
-            help="SuperToken budgets of the elastic student [default: 1,2,4,8,16]; one alone is dedicated."
-        ),
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the student.")] = Path("foundry-out/student"),
-    query: Annotated[
-        str | None,
-        typer.Option(help="DSO queries: anchored (the default), cosine, or learned (the paper's)."),
-    ] = None,
-    mixing_blocks: Annotated[
-        int | None, typer.Option(help="Leading teacher blocks that run on all tokens [default: 0].", min=0)
-    ] = None,
-    depth: Annotated[
-        int | None,
-        typer.Option(help="Blocks on the SuperTokens; of truncation and mimicry: all blocks.", min=0),
-    ] = None,
-    width: Annotated[int | None, typer.Option(help="Width of the small model of mimicry.", min=8)] = None,
-    heads: Annotated[int | None, typer.Option(help="Heads of the small model of mimicry.", min=1)] = None,
-    routing: Annotated[
-        str | None, typer.Option(help="How SuperTokens return to tokens: hard (the default) or soft.")
-    ] = None,
-    residual: Annotated[
-        str | None,
-        typer.Option(help="What a token adds to what returns: mapped (the default), or update: itself."),
-    ] = None,
-    gate: Annotated[
-        bool, typer.Option("--gate", help="Train a gate too: tokens may bypass the SuperTokens.")
-    ] = False,
-    merge_rate: Annotated[
-        float, typer.Option(help="Share of the tokens that the gate is to merge.", min=0, max=1)
-    ] = 0.75,
-    freeze_encoder: Annotated[
-        bool, typer.Option("--freeze-encoder", help="Keep the teacher's blocks as they are.")
-    ] = False,
-    temperature: Annotated[
-        str, typer.Option(help="Temperature of the soft assignment at the first and the last step.")
-    ] = "1,0.3",
-    views: Annotated[
-        int, typer.Option(help="Cached views per shape, augmented but for the first.", min=1)
-    ] = 8,
-    steps: Annotated[int, typer.Option(help="Training steps.", min=1)] = 1500,
+    teacher_features: student.TeacherFeatures = None,
+    method: student.Method = "dso",
+    tokens: student.Tokens = None,
+    out: student.Out = Path("foundry-out/student"),
+    query: student.Query = None,
+    mixing_blocks: student.MixingBlocks = None,
+    depth: student.Depth = None,
+    width: student.Width = None,
+    heads: student.Heads = None,
+    routing: student.Routing = None,
+    residual: student.Residual = None,
+    gate: student.Gate = False,
+    merge_rate: student.MergeRate = 0.75,
+    freeze_encoder: student.FreezeEncoder = False,
+    temperature: student.Temperature = "1,0.3",
+    views: student.Views = 8,
+    steps: student.Steps = 1500,
     batch: options.Batch = 64,
     learning_rate: options.LearningRate = 1e-3,
     precision: options.TrainPrecision = "auto",
@@ -114,7 +72,7 @@ def distill(
         heads=heads,
         routing=_one_of(routing, ROUTINGS, "--routing"),
         residual=_one_of(residual, RESIDUALS, "--residual"),
-        gate=gate,
+        gate=gate or None,
         merge_rate=merge_rate,
         freeze_encoder=freeze_encoder,
         temperature=_pair(temperature, "--temperature"),

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from foundry_edge.models.compressed import Compressed
-from foundry_edge.models.config import CompressedConfig, StudentConfig, TeacherConfig, checked
+from foundry_edge.models.config import (
+    CompressedConfig,
+    Query,
+    Residual,
+    Routing,
+    StudentConfig,
+    TeacherConfig,
+    checked,
+)
 from foundry_edge.models.mimicry import Mimicry, MimicryConfig
 from foundry_edge.models.reducers import REDUCERS
 from foundry_edge.models.student import Student
@@ -26,6 +34,34 @@ KINDS: dict[str, Kind] = {
     "truncation": Kind(TruncationConfig, Truncation),
     "mimicry": Kind(MimicryConfig, Mimicry),
 }
+
+
+class Choices(TypedDict, total=False):
+    """What a method's config may be told; None leaves a field at its default.
+
+    Attributes:
+        tokens: SuperToken budgets, ascending; one alone makes a dedicated student. Default 1, 2, 4, 8, 16.
+        query: how DSO's queries are formed.
+        mixing_blocks: leading teacher blocks that run on all tokens.
+        depth: blocks on the SuperTokens (of a truncated or small model: all its blocks).
+        width: of the small model of ``mimicry``.
+        heads: of the small model of ``mimicry``.
+        routing: how SuperTokens return to tokens.
+        residual: what each token adds to what returns.
+        gate: give the student a Foundry-Gate.
+    """
+
+    tokens: tuple[int, ...] | None
+    query: Query | None
+    mixing_blocks: int | None
+    depth: int | None
+    width: int | None
+    heads: int | None
+    routing: Routing | None
+    residual: Residual | None
+    gate: bool | None
+
+
 METHODS = (*REDUCERS, *(kind for kind in KINDS if kind != "student"))
 _DSO_ONLY = ("query", "routing")
 
@@ -47,7 +83,7 @@ def make_method(method: str, teacher: TeacherConfig, digest: str, **choices: Any
             f"unknown method {method!r}", where="--method", remedy=f"use one of {', '.join(METHODS)}"
         )
     kind = KINDS["student" if method in REDUCERS else method]
-    given = {name: value for name, value in choices.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in choices.items() if value is not None}
     for name in given:
         if name not in kind.config.model_fields or (name in _DSO_ONLY and method != "dso"):
             option = "--" + name.replace("_", "-")

@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.console import Console
@@ -15,9 +15,8 @@ from foundry_edge.data.samples import load_samples
 from foundry_edge.data.shapes import ShapeSet, load_sets
 from foundry_edge.evaluation.fidelity import Fidelity
 from foundry_edge.models.compressed import Compressed
-from foundry_edge.models.config import Query, Residual, Routing
 from foundry_edge.models.load import load_teacher, teacher_digest
-from foundry_edge.models.methods import METHODS, make_method
+from foundry_edge.models.methods import METHODS, Choices, make_method
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.training.engine import train
@@ -33,6 +32,9 @@ from foundry_edge.training.target_cache import VARIANTS, cache_targets, split_si
 from foundry_edge.training.targets import TeacherTargets
 from foundry_edge_runtime.errors import InputError
 from foundry_edge_runtime.files import write_text
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @dataclass(frozen=True)
@@ -86,22 +88,14 @@ def distill(
     *,
     teacher_features: Path | None = None,
     method: str = "dso",
-    tokens: tuple[int, ...] | None = None,
     out: Path = Path("foundry-out/student"),
-    query: Query | None = None,
-    mixing_blocks: int | None = None,
-    depth: int | None = None,
-    width: int | None = None,
-    heads: int | None = None,
-    routing: Routing | None = None,
-    residual: Residual | None = None,
-    gate: bool = False,
     merge_rate: float = 0.75,
     freeze_encoder: bool = False,
     temperature: tuple[float, float] = TEMPERATURE,
     views: int = 8,
     settings: TrainSettings | None = None,
     resume: bool = False,
+    **choices: Unpack[Choices],
 ) -> DistillReport:
     """Distil ``teacher`` into one student that serves every budget in ``tokens``.
 
@@ -117,22 +111,14 @@ def distill(
             these, through a linear map that is trained along and written to projection.safetensors.
         method: one of `foundry_edge.models.methods.METHODS`; the ones after ``dso`` are baselines. Also
             ``kd-classification`` and ``kd-parts``: specialists that learn a task's logits and labels alone.
-        tokens: SuperToken budgets, ascending; one alone makes a dedicated student. None is 1, 2, 4, 8, 16.
         out: folder for config.json, model.safetensors, report.json, log.jsonl, loss.png and a checkpoint.
-        query: how DSO's queries are formed.
-        mixing_blocks: leading teacher blocks that run on all tokens.
-        depth: blocks on the SuperTokens (of a truncated or small model: all its blocks).
-        width: of the small model of ``mimicry``.
-        heads: of the small model of ``mimicry``.
-        routing: how SuperTokens return to tokens.
-        residual: what each token adds to what returns.
-        gate: train a Foundry-Gate too.
         merge_rate: share of the tokens that the gate is to merge, 0..1.
         freeze_encoder: keep the teacher's blocks as they are.
         temperature: of Gumbel-Softmax at the first and the last step.
         views: views per shape, the first plain, the others augmented.
         settings: optimisation settings.
         resume: continue from the checkpoint in ``out``.
+        choices: tokens, query, mixing_blocks, depth, width, heads, routing, residual, gate: see `Choices`.
 
     Raises:
         InputError: an option is out of range, or means nothing to the method.
@@ -140,11 +126,7 @@ def distill(
         DataError: nothing to train on, or the loss diverged.
     """
     started = time.perf_counter()
-    _check(method, merge_rate, temperature)
-    if teacher_features is not None and method in SPECIALISTS:
-        raise InputError(
-            f"files of features hold no labels, which {method} learns", where="--method", remedy="use dso"
-        )
+    _check(method, merge_rate, temperature, teacher_features)
     settings = (settings or TrainSettings()).resolved()
     console = Console(stderr=True)
     teacher_model = load_teacher(teacher)
@@ -153,15 +135,7 @@ def distill(
         "dso" if method in SPECIALISTS else method,
         teacher_model.config,
         teacher_digest(teacher) if teacher_features is None else "",
-        tokens=tokens,
-        query=query,
-        mixing_blocks=mixing_blocks,
-        depth=depth,
-        width=width,
-        heads=heads,
-        routing=routing,
-        residual=residual,
-        gate=gate or None,
+        **choices,
     )
     student.start_from(teacher_model)
     parts = method == "kd-parts"
@@ -246,7 +220,11 @@ def _write(out: Path, student: Compressed, result: DistillReport) -> None:
     write_text(out / "report.json", json.dumps(result.as_dict(), indent=2) + "\n")
 
 
-def _check(method: str, merge_rate: float, temperature: tuple[float, float]) -> None:
+def _check(method: str, merge_rate: float, temperature: tuple[float, float], features: Path | None) -> None:
+    if features is not None and method in SPECIALISTS:
+        raise InputError(
+            f"files of features hold no labels, which {method} learns", where="--method", remedy="use dso"
+        )
     if method not in (*METHODS, *SPECIALISTS):
         remedy = f"use one of {', '.join((*METHODS, *SPECIALISTS))}"
         raise InputError(f"unknown method {method!r}", where="--method", remedy=remedy)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from foundry_edge.data.groupings import group_shapes
+from foundry_edge.data.shapes import TEST, load_npz
 from foundry_edge.models.config import TeacherConfig
-from foundry_edge.models.load import load_student, load_teacher
+from foundry_edge.models.load import load_model, load_student, load_teacher
 from foundry_edge.models.store import WEIGHTS, save_weights
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.training import distill as distill_module
@@ -17,7 +22,9 @@ from foundry_edge.training.distill import distill
 from foundry_edge.training.engine import Step
 from foundry_edge.training.objective import Distillation
 from foundry_edge.training.settings import TrainSettings
-from foundry_edge_runtime.errors import CheckpointError
+from foundry_edge.training.specialist import part_task
+from foundry_edge.training.targets import TeacherTargets
+from foundry_edge_runtime.errors import CheckpointError, DataError, InputError
 from foundry_edge_runtime.grouping import Preprocessing
 
 TINY = TeacherConfig(
@@ -76,3 +83,122 @@ def test_tokenizer_and_positions_stay_the_teachers(teacher: Path, tmp_path: Path
 def test_a_missing_teacher_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nowhere"):
         distill(tmp_path / "nowhere", out=tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def sticks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve standing sticks and twelve plates, the halves of each as parts."""
+    rng = np.random.default_rng(0)
+    size = np.repeat([[0.15, 0.15, 0.5], [0.5, 0.5, 0.3]], 12, axis=0)
+    points = rng.uniform(-1, 1, size=(24, 256, 3)) * size[:, None]
+    path = tmp_path_factory.mktemp("data") / "sticks.npz"
+    np.savez(
+        path,
+        points=(points * 32767).astype(np.int16),
+        part=(points[..., 2] > 0).astype(np.uint8),
+        part_names=np.array(["lower", "upper"]),
+        label=np.repeat([0, 1], 12).astype(np.int16),
+        classes=np.array(["stick", "plate"]),
+        split=np.tile([0, 0, 0, 1], 6).astype(np.uint8),
+    )
+    return path
+
+
+SHORT = SETTINGS.model_copy(update={"steps": 20})
+
+
+@pytest.mark.parametrize("method", ["truncation", "tome"])
+def test_a_baseline_goes_through_the_same_loop(
+    method: str, teacher: Path, sticks: Path, tmp_path: Path
+) -> None:
+    report = distill(teacher, [sticks], method=method, depth=1, out=tmp_path, views=1, settings=SHORT)
+    assert report.method == method
+    for row in report.budgets:
+        assert row.after.smooth_l1 < row.before.smooth_l1
+    assert [row.tokens for row in report.budgets] == ([16] if method == "truncation" else [1, 2, 4, 8, 16])
+    assert load_model(tmp_path).width == 48
+
+
+def test_the_encoder_can_stay_the_teachers(teacher: Path, sticks: Path, tmp_path: Path) -> None:
+    choices: dict[str, Any] = {"tokens": (4,), "mixing_blocks": 1, "freeze_encoder": True}
+    distill(teacher, [sticks], out=tmp_path, views=1, settings=SHORT, **choices)
+    student, reference = load_student(tmp_path), load_teacher(teacher)
+    mine = (*student.mixing, *student.encoder.blocks)
+    for block, theirs in zip(mine, reference.encoder.blocks, strict=True):
+        for own, expected in zip(block.parameters(), theirs.parameters(), strict=True):
+            assert torch.equal(own, expected)
+    assert not torch.equal(student.cau.enter.weight, torch.zeros(48, 48))
+
+
+def test_every_log_row_reports_the_use_of_supertokens(teacher: Path, sticks: Path, tmp_path: Path) -> None:
+    distill(
+        teacher, [sticks], tokens=(2, 4), gate=True, merge_rate=0.5, out=tmp_path, views=1, settings=SHORT
+    )
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert len(rows) == 2
+    for row in rows:
+        assert 0 < row["in_use"] <= 1
+        assert 0 <= row["entropy"] <= 1
+        assert 0 < row["merge_rate"] < 1
+        assert math.isfinite(row["lambda"])
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert 0 <= report["budgets"][0]["usage"]["merged"] <= 1
+
+
+def test_a_classification_specialist_learns_the_task_and_keeps_its_head(
+    teacher: Path, sticks: Path, tmp_path: Path
+) -> None:
+    distill(teacher, [sticks], method="kd-classification", tokens=(4,), out=tmp_path, settings=SETTINGS)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
+    student = load_student(tmp_path)
+    assert student.config.teacher.labels == ("plate", "stick")
+    test = load_npz(sticks).part(TEST)
+    grouped = group_shapes(test.xyz, TINY.preprocessing, 1, 0)
+    with torch.no_grad():
+        logits = student.classify(student(grouped.groups[:, 0].float(), grouped.centers[:, 0], 4))
+    named = [student.config.teacher.labels[i] for i in logits.argmax(dim=1)]
+    right = [name == test.classes[i] for name, i in zip(named, test.label, strict=True)]
+    assert sum(right) >= 0.8 * len(right)
+
+
+def test_a_part_specialist_learns_the_parts(teacher: Path, sticks: Path, tmp_path: Path) -> None:
+    distill(teacher, [sticks], method="kd-parts", tokens=(4,), out=tmp_path, views=2, settings=SETTINGS)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert rows[-1]["loss"] < 0.7 * rows[0]["loss"]
+
+
+def test_a_token_belongs_to_the_part_of_the_points_around_its_centre(sticks: Path) -> None:
+    shapes = load_npz(sticks)
+    grouped = group_shapes(shapes.xyz, TINY.preprocessing, 1, 0)
+    features = torch.zeros(len(shapes), 16, 48)
+    targets = TeacherTargets(features, grouped.centers[:, 0], features)
+    labels = part_task([shapes], targets, TINY.preprocessing).labels
+    sure = grouped.centers[:, 0, :, 2].abs() > 0.3
+    assert int(sure.sum()) > 50
+    assert torch.equal(labels[sure], (grouped.centers[:, 0, :, 2] > 0)[sure].long())
+
+
+def test_a_part_specialist_needs_part_labels(teacher: Path, sticks: Path, tmp_path: Path) -> None:
+    data = dict(np.load(sticks))
+    del data["part"]
+    np.savez(tmp_path / "plain.npz", **data)
+    with pytest.raises(DataError, match="plain: has no part labels"):
+        distill(teacher, [tmp_path / "plain.npz"], method="kd-parts", out=tmp_path, settings=SHORT)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"method": "magic"}, "--method: unknown method 'magic'"),
+        ({"merge_rate": 1.5}, "--merge-rate"),
+        ({"temperature": (1.0, 0.0)}, "--temperature"),
+        ({"method": "truncation", "tokens": (4,)}, "--tokens"),
+        ({"tokens": (4, 65)}, "--tokens|ascending"),
+    ],
+)
+def test_wrong_options_are_named(
+    options: dict[str, Any], named: str, teacher: Path, sticks: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=named):
+        distill(teacher, [sticks], out=tmp_path, **options)

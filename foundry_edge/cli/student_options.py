@@ -1,0 +1,66 @@
+"""Options of `distill` that say what the student is and how it learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Teacher = Annotated[
+    str, typer.Option(help="Teacher: a folder, embedded:teacher, or a published .ckpt or .pth file.")
+]
+TeacherFeatures = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Distil another model, from an .npz (xyz, features) for each scan of --data; "
+        "the student starts from --teacher.",
+    ),
+]
+Method = Annotated[
+    str,
+    typer.Option(
+        help="dso (SuperTokens), or a baseline under the same loop: fps, kmeans, tome, patchmerger, "
+        "truncation, mimicry, kd-classification, kd-parts."
+    ),
+]
+Tokens = Annotated[
+    str | None,
+    typer.Option(
+        help="SuperToken budgets of the elastic student [default: 1,2,4,8,16]; one alone is dedicated."
+    ),
+]
+Out = Annotated[Path, typer.Option(help="Folder for the student.")]
+Query = Annotated[
+    str | None,
+    typer.Option(help="DSO queries: anchored (the default), cosine, or learned (the paper's)."),
+]
+MixingBlocks = Annotated[
+    int | None, typer.Option(help="Leading teacher blocks that run on all tokens [default: 0].", min=0)
+]
+Depth = Annotated[
+    int | None,
+    typer.Option(help="Blocks on the SuperTokens; of truncation and mimicry: all blocks.", min=0),
+]
+Width = Annotated[int | None, typer.Option(help="Width of the small model of mimicry.", min=8)]
+Heads = Annotated[int | None, typer.Option(help="Heads of the small model of mimicry.", min=1)]
+Routing = Annotated[
+    str | None, typer.Option(help="How SuperTokens return to tokens: hard (the default) or soft.")
+]
+Residual = Annotated[
+    str | None,
+    typer.Option(help="What a token adds to what returns: mapped (the default), or update: itself."),
+]
+Gate = Annotated[bool, typer.Option("--gate", help="Train a gate too: tokens may bypass the SuperTokens.")]
+MergeRate = Annotated[
+    float, typer.Option(help="Share of the tokens that the gate is to merge.", min=0, max=1)
+]
+FreezeEncoder = Annotated[
+    bool, typer.Option("--freeze-encoder", help="Keep the teacher's blocks as they are.")
+]
+Temperature = Annotated[
+    str, typer.Option(help="Temperature of the soft assignment at the first and the last step.")
+]
+Views = Annotated[int, typer.Option(help="Cached views per shape, augmented but for the first.", min=1)]
+Steps = Annotated[int, typer.Option(help="Training steps.", min=1)]
