@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import IO, Any
 
+from foundry_edge.teachers.bounded import BoundedReader
 from foundry_edge.teachers.tensors import StorageRef
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -20,13 +21,12 @@ class LegacyForm:
     """One legacy checkpoint.
 
     Args:
-        file: opened for reading, at its start.
-        size: of the file, bytes.
+        file: at its start.
         run: runs the pickle at the file's position.
     """
 
-    def __init__(self, file: BinaryIO, size: int, run: Callable[[BinaryIO], Any]) -> None:
-        self.file, self.size, self.run = file, size, run
+    def __init__(self, file: BoundedReader, run: Callable[[IO[bytes]], Any]) -> None:
+        self.file, self.run = file, run
         self.claimed: dict[str, StorageRef] = {}
         self.places: dict[str, int] = {}
 
@@ -61,7 +61,7 @@ class LegacyForm:
                 raise ValueError(f"storage {key} has {count} elements, expected {self.claimed[key].count}")
             self.places[key] = self.file.tell()
             self.file.seek(self.claimed[key].nbytes, 1)
-            if self.file.tell() > self.size:
+            if self.file.tell() > self.file.size:
                 raise ValueError(f"the file ends within storage {key}")
 
     def check(self, storage: StorageRef) -> None:

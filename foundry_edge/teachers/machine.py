@@ -8,15 +8,19 @@ is a placeholder.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from pickletools import genops
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from foundry_edge.teachers.globals import Foreign, Globals, Known, check_key, mapping, refused
 from foundry_edge.teachers.tensors import TensorRef
 
 MAX_OPERATIONS = 1_000_000
 """Bounds memory and time: the largest published checkpoint takes under 100,000."""
+MAX_VALUE = 1 << 20
+"""Longer texts and byte strings are left out: data sets that hyper-parameters drag along, never tensors."""
+_LARGE = Foreign("a value of more than a MiB")
 
 _VALUE_WORDS = """
 INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE
@@ -51,24 +55,28 @@ class Machine:
         self.below: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
 
-    def run(self, stream: BinaryIO) -> Any:
+    def run(self, stream: IO[bytes]) -> Any:
         """The object of the pickle that starts at ``stream``'s position; the stream ends up after it.
 
         Raises:
             CheckpointError: a name or opcode could act.
             ValueError, TypeError, LookupError: the pickle is damaged or truncated.
         """
-        for count, (opcode, argument, _) in enumerate(genops(stream)):
-            if count >= MAX_OPERATIONS:
-                raise ValueError(f"more than {MAX_OPERATIONS} pickle operations")
-            if opcode.name == "STOP":
-                break
-            self._step(opcode.name, argument)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # the decoder's, about odd escapes in old texts
+            for count, (opcode, argument, _) in enumerate(genops(stream)):
+                if count >= MAX_OPERATIONS:
+                    raise ValueError(f"more than {MAX_OPERATIONS} pickle operations")
+                if opcode.name == "STOP":
+                    break
+                self._step(opcode.name, argument)
         return self.stack.pop()
 
     def _step(self, name: str, argument: Any) -> None:
         if name in _VALUES:
-            self.stack.append(argument)
+            self.stack.append(_LARGE if _is_large(argument) else argument)
         elif name in _FRESH:
             self.stack.append(_FRESH[name]())
         elif name in _TUPLES:
@@ -229,6 +237,10 @@ _OPERATIONS: dict[str, Callable[[Machine, Any], None]] = {
     "DICT": lambda machine, _: machine._make(mapping(_pairs(machine._pop_mark()))),
     "FROZENSET": lambda machine, _: machine._make(frozenset(_checked(machine._pop_mark()))),
 }
+
+
+def _is_large(value: object) -> bool:
+    return isinstance(value, (str, bytes, bytearray)) and len(value) > MAX_VALUE
 
 
 def _pairs(flat: list[Any]) -> Iterable[tuple[Any, Any]]:

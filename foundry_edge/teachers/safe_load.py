@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
+from foundry_edge.teachers.bounded import BoundedReader
 from foundry_edge.teachers.globals import Globals
 from foundry_edge.teachers.legacy_form import LegacyForm
 from foundry_edge.teachers.machine import Machine
@@ -107,23 +108,27 @@ def open_checkpoint(path: str | Path) -> Iterator[Checkpoint]:
     """
     path = Path(path)
     with _opened(path) as file:
-        size, names = os.fstat(file.fileno()).st_size, Globals(path)
+        names = Globals(path)
         try:
-            root, form = _read_root(file, size, names)
+            root, form = _read_root(file, names)
         except _UNREADABLE as error:
             _damaged(path, error)
         yield Checkpoint(path, root, tuple(names.foreign), form)
 
 
-def _read_root(file: io.FileIO, size: int, names: Globals) -> tuple[Any, ZipForm | LegacyForm]:
+def _read_root(file: BoundedReader, names: Globals) -> tuple[Any, ZipForm | LegacyForm]:
     head = file.read(4)
     file.seek(0)
     if head == _ZIP:
-        zipped = ZipForm(file, size)
-        return Machine(names, storage_ref).run(zipped.pickled()), zipped
+        zipped = ZipForm(file)
+        with zipped.pickled() as stream:
+            root = Machine(names, storage_ref).run(stream)
+            while stream.read(1 << 20):  # at its end the checksum is compared
+                pass
+        return root, zipped
     if not head.startswith(_PICKLE):
         raise ValueError("neither a zip archive nor a pickle")
-    legacy = LegacyForm(io.BufferedReader(file), size, lambda stream: Machine(names, noted).run(stream))
+    legacy = LegacyForm(file, lambda stream: Machine(names, noted).run(stream))
 
     def noted(identifier: object) -> StorageRef:
         storage = storage_ref(identifier)
@@ -134,18 +139,18 @@ def _read_root(file: io.FileIO, size: int, names: Globals) -> tuple[Any, ZipForm
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[io.FileIO]:
+def _opened(path: Path) -> Iterator[BoundedReader]:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise CheckpointError("not a regular file", where=path, remedy="give a .ckpt or .pth file")
-        file = path.open("rb", buffering=0)
+        file = io.FileIO(path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise CheckpointError(
             f"cannot be opened ({reason})", where=path, remedy="give a .ckpt or .pth file"
         ) from error
-    with file:
-        yield file
+    with BoundedReader(file, os.fstat(file.fileno()).st_size) as reader:
+        yield reader
 
 
 def _damaged(path: Path, error: Exception, what: str = "") -> NoReturn:

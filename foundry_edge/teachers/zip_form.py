@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
-from typing import BinaryIO
+from typing import IO
 
+from foundry_edge.teachers.bounded import BoundedReader
 from foundry_edge.teachers.tensors import StorageRef
 
-MAX_PICKLE = 16 << 20
 MAX_DIRECTORY = 8 << 20
-"""Bytes: those of a checkpoint with ten thousand tensors are below both."""
-
-
-class _Directory(io.BufferedReader):
-    """A file of which no more than ``MAX_DIRECTORY`` bytes are read at once while ``zipfile`` opens it."""
-
-    limited = True
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if self.limited and size is not None and size > MAX_DIRECTORY:
-            raise ValueError("the zip directory is too large for a checkpoint")
-        return super().read(size)
+"""Bytes: that of a checkpoint with ten thousand tensors is below a quarter."""
 
 
 class ZipForm:
     """One zip-form checkpoint.
 
     Args:
-        file: opened for reading, unbuffered.
-        size: of the file, bytes.
+        file: at its start.
 
     Raises:
         ValueError, zipfile.BadZipFile: truncated, damaged, or no torch checkpoint.
     """
 
-    def __init__(self, file: io.FileIO, size: int) -> None:
-        self.size = size
-        buffered = _Directory(file)
-        self.archive = zipfile.ZipFile(buffered)
-        buffered.limited = False
+    def __init__(self, file: BoundedReader) -> None:
+        self.size = file.size
+        file.most = MAX_DIRECTORY
+        self.archive = zipfile.ZipFile(file)
+        file.most = None
         self.entries = {entry.filename: entry for entry in self.archive.infolist()}
         if len(self.entries) != len(self.archive.infolist()):
             raise ValueError("two entries of the zip archive have the same name")
@@ -50,9 +37,9 @@ class ZipForm:
         if self._optional("byteorder", b"little") != b"little":
             raise ValueError("the tensors are big-endian, which is not supported")
 
-    def pickled(self) -> BinaryIO:
-        """The pickle."""
-        return io.BytesIO(self._read(self.prefix + "data.pkl", MAX_PICKLE))
+    def pickled(self) -> IO[bytes]:
+        """The pickle; read to its end, its checksum is verified."""
+        return self.archive.open(self._checked(self.prefix + "data.pkl"))
 
     def check(self, storage: StorageRef) -> None:
         """Compare what the pickle claims of a storage with the entry that holds it.
@@ -71,15 +58,20 @@ class ZipForm:
     def storage(self, storage: StorageRef) -> bytes:
         """The bytes of a storage; zip's checksum is verified."""
         self.check(storage)
-        return self._read(f"{self.prefix}data/{storage.key}", self.size)
+        return self.archive.read(self._checked(f"{self.prefix}data/{storage.key}"))
 
     def _optional(self, name: str, default: bytes) -> bytes:
-        return self._read(self.prefix + name, 64).strip() if self.prefix + name in self.entries else default
+        path = self.prefix + name
+        if path not in self.entries:
+            return default
+        with self.archive.open(self._checked(path)) as stream:
+            return stream.read(64).strip()
 
-    def _read(self, name: str, limit: int) -> bytes:
+    def _checked(self, name: str) -> zipfile.ZipInfo:
+        """An entry whose size is that of its bytes in the file."""
         entry = self.entries[name]
         if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
             raise ValueError(f"entry {name} is compressed or encrypted, which torch never writes")
-        if entry.file_size > min(limit, self.size):
+        if entry.file_size > self.size:
             raise ValueError(f"entry {name} claims {entry.file_size} bytes")
-        return self.archive.read(entry)
+        return entry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copyreg
 import functools
 import os
@@ -171,6 +172,48 @@ def test_hidden_in_the_hyper_parameters(
     nested = {"svm_validation": [{"modelnet40": ({"deep": Evil(function, f"touch {canary}")},)}]}
     path = save(published.point_jepa(**nested)[1], legacy=legacy)
     assert "could act on this machine" in refusal(path, "names ", tmp_path / "out")
+
+
+WATCHED = ("import", "exec", "compile", "os.", "subprocess.", "pickle.", "ctypes.", "socket.", "shutil.")
+
+
+class Watch:
+    """Notes what the interpreter's audit hook reports while it is on (hooks cannot be taken away again)."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self.events: list[str] = []
+        sys.addaudithook(self.hear)
+
+    def hear(self, event: str, _: tuple[Any, ...]) -> None:
+        if self.on and event.startswith(WATCHED):
+            self.events.append(event)
+
+    def during(self, path: Path) -> list[str]:
+        """The events of one attempt to load ``path``."""
+        self.events, self.on = [], True
+        with contextlib.suppress(CheckpointError), open_checkpoint(path):
+            pass
+        self.on = False
+        return self.events
+
+
+def test_the_interpreter_sees_nothing_imported_run_or_unpickled(save: Save) -> None:
+    watch, argument = Watch(), text("true")
+    path = save(published.point_jepa(foreign=Evil(dict))[1])
+    watch.during(path)  # whatever the standard library imports on first use
+    honest = path.read_bytes()
+    assert watch.during(path) == []
+    for module, name in [*ACTING, ("trapmodule", "Trap"), ("antigravity", "fly"), ("this", "s")]:
+        path.write_bytes(honest)
+        assert watch.during(with_pickle(path, payload=named(module, name) + argument + b"\x85R")) == []
+    for payload in opcodes("true").values():
+        path.write_bytes(honest)
+        assert watch.during(with_pickle(path, payload=payload)) == []
+    watch.on = True
+    runs(opcodes("true")["REDUCE"])
+    watch.on = False
+    assert {"pickle.find_class", "os.system"} <= set(watch.events)
 
 
 def test_extension_registry_is_not_consulted(honest: Path, canary: Path, tmp_path: Path) -> None:
