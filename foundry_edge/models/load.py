@@ -33,6 +33,12 @@ def model_folder(name: str | Path) -> Path:
         raise CheckpointError(
             "no such embedded model", where=text, remedy="use embedded:teacher or embedded:student"
         )
+    if folder.is_file():
+        raise CheckpointError(
+            "a file where a model folder is expected",
+            where=text,
+            remedy="convert a published checkpoint with `foundry-edge import-teacher`",
+        )
     if not folder.is_dir():
         raise CheckpointError(
             "no such model folder", where=text, remedy="give a folder, embedded:teacher or embedded:student"

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from foundry_edge import import_teacher, load_teacher
+from foundry_edge import import_teacher, load_student, load_teacher
 from foundry_edge.models.load import teacher_digest
 from foundry_edge.models.store import weights_sha256
 from foundry_edge.teachers.registry import ADAPTERS
@@ -118,6 +118,13 @@ def test_the_digest_of_a_teacher_is_that_of_what_is_read(save: Save, tmp_path: P
     import_teacher(path, tmp_path / "out")
     assert teacher_digest(path) == hashlib.sha256(path.read_bytes()).hexdigest()
     assert teacher_digest(tmp_path / "out") == weights_sha256(tmp_path / "out")
+
+
+def test_a_file_is_no_model_folder(save: Save) -> None:
+    with pytest.raises(
+        CheckpointError, match="convert a published checkpoint with `foundry-edge import-teacher`"
+    ):
+        load_student(save(published.point_jepa()[1]))
 
 
 class Module:
