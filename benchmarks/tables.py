@@ -23,6 +23,8 @@ RESULTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parents[1] / "docs"
 FAMILIES = {
     "hybrid": ("tab:red", "o"),
+    "hybrid-depth-4": ("salmon", "o"),
+    "hybrid-depth-1": ("pink", "o"),
     "update": ("tab:orange", "o"),
     "anchored": ("tab:purple", "o"),
     "learned": ("tab:brown", "o"),
@@ -160,6 +162,10 @@ def plot(
             xy = sorted((price(p), p.mean(*what)) for p in points if _family(p) == family and p.mean(*what))
             if xy:
                 axis.plot(*zip(*xy, strict=True), color=colour, marker=marker, label=family, linewidth=1.2)
+        for name, style in (("teacher", "-"), ("random", ":")):
+            level = next((p.mean(*what) for p in points if p.run == name), None)
+            if level:
+                axis.axhline(level, color="grey", linestyle=style, linewidth=1, label=name)
         axis.set(xlabel=label, ylabel=" ".join(what[1:] or what))
         axis.set_yscale("log" if what == ["smooth_l1"] else "linear")
         axis.grid(alpha=0.3)
