@@ -1,19 +1,22 @@
 """A latency budget held through a slowdown: simulated, and with processes that hog the CPU.
 
-    python -m benchmarks.adaptive [--seconds 60] [--hogs N] [--max-latency-ms X] [--plot docs/adaptive.png]
+    python -m benchmarks.adaptive [--seconds 60] [--hogs N] [--bundle DIR] [--plot docs/adaptive.png]
 
-Simulated: the controller on the ladder of the bundle as it was measured here, on a device that is throttled
-in the middle. Real: an adaptive session and one that is not take turns, scan by scan, while processes hog the
-CPUs in the middle third. Without --max-latency-ms the budget is 1.3 times the p95 found at the start. Writes
-benchmarks/results/adaptive.json and the plot.
+Simulated: the controller on a ladder of four engines, on a device that is throttled in the middle. Real: an
+adaptive session and a fixed one take turns, scan by scan, while processes hog the CPUs in the middle third.
+The engines are stand-ins that burn a set amount of CPU work (40, 24, 14 and 8 ms when nothing else runs), so
+that the ladder spans a range; with --bundle they are those of a bundle. The budget is 1.5 times the p95 found
+at the start. Writes benchmarks/results/adaptive.json and, without --bundle, the plot.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,43 +24,61 @@ import numpy as np
 
 from benchmarks.measured import keep
 from foundry_edge_runtime import Budget, Session, control, load_bundle
-from foundry_edge_runtime.adaptive import ladder_of
+from foundry_edge_runtime.backends.fake import FakeBackend
 from foundry_edge_runtime.bundle import Bundle
 from foundry_edge_runtime.control import p95
 from foundry_edge_runtime.device import usable_cpus
-from foundry_edge_runtime.profile import Profile
-from foundry_edge_runtime.profile.measure import benchmark_cloud
+from foundry_edge_runtime.profile import THOROUGH, Profile, empty_profile
+from foundry_edge_runtime.profile.measure import benchmark_cloud, measure
 from foundry_edge_runtime.readers import as_cloud
-from foundry_edge_runtime.selection import quick_profile
+from foundry_edge_runtime.result import Result
 
+BLOCK = bytes(1 << 14)
+ROOM = 1.5  # of the budget over the p95 without a slowdown
+PRECISION = "int8"
+STAND_INS = {1: 40.0, 8: 24.0, 4: 14.0, 2: 8.0}  # tokens, in the order of their accuracy -> ms of CPU time
 PLOT = Path(__file__).resolve().parents[1] / "docs" / "adaptive.png"
 SIMULATED = (150, 300, 250)  # scans before, during and after throttling
 THROTTLED = 1.8
 Series = list[dict[str, Any]]
 
 
-def simulate(profile: Profile, bundle: Bundle, limit_ms: float) -> Series:
-    """The controller on made-up latencies: the profile's, times the slowdown, times noise of 5 %."""
-    ladder = ladder_of(bundle.manifest, profile, Budget(max_latency_ms=limit_ms))
-    names, times = [one.rung.name for one in ladder], [one.latency for one in ladder]
+def burn(seconds: float) -> None:
+    """As much work as takes so long on a CPU of its own; on a shared one it takes longer."""
+    for _ in range(round(seconds * RATE)):
+        hashlib.sha256(BLOCK).digest()
+
+
+def stand_ins(bundle: Bundle) -> tuple[FakeBackend, Profile]:
+    """Engines that burn CPU time, measured like others."""
+    times = {f"s{tokens}-{PRECISION}": ms for tokens, ms in STAND_INS.items()}
+    rungs = [rung for rung in bundle.manifest.rungs if rung.name in times]
+    latency = {rung.graph.name: times[rung.name] for rung in rungs}
+    backend = FakeBackend(labels=len(bundle.manifest.labels), latency_ms=latency, sleep=burn)
+    return backend, empty_profile(bundle.manifest).add(
+        *(measure(bundle, rung, backend, THOROUGH) for rung in rungs)
+    )
+
+
+def simulate(times: list[float], limit_ms: float) -> Series:
+    """The controller on made-up latencies: the ladder's, times the slowdown, times noise of 5 %."""
     rng, policy = np.random.default_rng(0), control.Policy()
-    first = next((i for i, ms in enumerate(times) if ms <= limit_ms), len(times) - 1)
-    state, found = control.start(first, policy), []
+    state, found = control.start(0, policy), []
     slowness = np.repeat((1.0, THROTTLED, 1.0), SIMULATED)
     for number, slow in enumerate(slowness):
         latency = times[state.level] * slow * rng.normal(1, 0.05)
-        found.append({"at": number, "ms": latency, "rung": names[state.level], "slow": bool(slow > 1)})
+        rung = f"{times[state.level]:.0f} ms"
+        found.append({"at": number, "ms": latency, "rung": rung, "slow": bool(slow > 1)})
         state = control.step(policy, times, limit_ms, state, latency)
     return found
 
 
-def real(bundle: Bundle, limit_ms: float, seconds: float, hogs: int) -> tuple[Series, Series]:
+def real(open_session: Callable[[bool], Session], seconds: float, hogs: int) -> tuple[Series, Series]:
     """An adaptive and a fixed session by turns, with the CPUs hogged in the middle third."""
-    cloud = as_cloud(benchmark_cloud(bundle.manifest.preprocessing))
-    budget = Budget(max_latency_ms=limit_ms)
     found: tuple[Series, Series] = ([], [])
     hogging: list[subprocess.Popen[bytes]] = []
-    with Session(bundle, budget, adaptive=True) as adaptive, Session(bundle, budget) as fixed:
+    with open_session(True) as adaptive, open_session(False) as fixed:
+        cloud = as_cloud(benchmark_cloud(fixed.bundle.manifest.preprocessing))
         begin = time.monotonic()
         while (at := time.monotonic() - begin) < seconds:
             busy = seconds / 3 <= at < 2 * seconds / 3
@@ -68,9 +89,15 @@ def real(bundle: Bundle, limit_ms: float, seconds: float, hogs: int) -> tuple[Se
             for session, series in zip((adaptive, fixed), found, strict=True):
                 result = session.run(cloud)
                 ms = result.latency.group + result.latency.engine
-                series.append({"at": at, "ms": ms, "rung": result.choice.rung.name, "slow": busy})
+                series.append({"at": at, "ms": ms, "rung": _name(result), "slow": busy})
         _end(hogging)
     return found
+
+
+def _name(result: Result) -> str:
+    """The engine; a stand-in by its time."""
+    rung = result.choice.rung
+    return rung.name if result.choice.backend != "fake" else f"{STAND_INS[rung.tokens]:.0f} ms"
 
 
 def _end(hogging: list[subprocess.Popen[bytes]]) -> None:
@@ -106,7 +133,7 @@ def plot(path: Path, limit_ms: float, simulated: Series, adaptive: Series, fixed
     rungs = list(dict.fromkeys(one["rung"] for one in [*simulated, *adaptive]))
     for one, series, title in (
         (axes[0], simulated, f"simulated: throttled to 1/{THROTTLED}"),
-        (axes[1], adaptive, "real: other processes take the CPUs"),
+        (axes[1], adaptive, "real: other processes take the CPUs (engines are stand-ins that burn CPU time)"),
     ):
         if series is adaptive:
             at, ms = ([row[key] for row in fixed] for key in ("at", "ms"))
@@ -118,8 +145,9 @@ def plot(path: Path, limit_ms: float, simulated: Series, adaptive: Series, fixed
                 one.plot(at, ms, ".", color=f"C{place}", markersize=4, label=rung)
         slow = [row["at"] for row in series if row["slow"]]
         one.axvspan(min(slow), max(slow), color="0.93", zorder=0)
-        one.axhline(limit_ms, color="crimson", linewidth=1, label=f"budget {limit_ms:.1f} ms")
-        one.set(title=title, ylabel="grouping + engine [ms]", ylim=(0, 4 * limit_ms))
+        limit = limit_ms if series is adaptive else ROOM * max(STAND_INS.values())
+        one.axhline(limit, color="crimson", linewidth=1, label=f"budget {limit:.0f} ms")
+        one.set(title=title, ylabel="grouping + engine [ms]", ylim=(0, 3.5 * limit))
         one.legend(loc="upper left", ncols=4, fontsize=8)
     axes[0].set_xlabel("scan")
     axes[1].set_xlabel("time [s]")
@@ -131,34 +159,51 @@ def main() -> int:
     """Measure, plot and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--hogs", type=int, default=usable_cpus())
+    parser.add_argument("--hogs", type=int, default=2 * usable_cpus())
     parser.add_argument("--bundle", default=None)
-    parser.add_argument("--max-latency-ms", type=float, default=None)
     parser.add_argument("--plot", type=Path, default=PLOT)
     options = parser.parse_args()
     bundle = load_bundle(options.bundle)
-    profile = quick_profile(bundle, Budget(), seconds=30)
-    limit_ms = options.max_latency_ms or _limit(bundle)
-    simulated = simulate(profile, bundle, limit_ms)
-    adaptive, fixed = real(bundle, limit_ms, options.seconds, options.hogs)
+    backend, profile = (None, None) if options.bundle else stand_ins(bundle)
+    limit_ms = _limit(bundle, backend, profile)
+    budget = Budget(max_latency_ms=limit_ms, precision=None if options.bundle else PRECISION)
+
+    def open_session(adaptive: bool) -> Session:
+        return Session(bundle, budget, profile=profile, backend=backend, adaptive=adaptive)
+
+    adaptive, fixed = real(open_session, options.seconds, options.hogs)
+    simulated = simulate(list(STAND_INS.values()), ROOM * max(STAND_INS.values()))
     record = {
+        "engines": options.bundle or "stand-ins",
         "budget_ms": round(limit_ms, 2),
         "hogs": options.hogs,
-        "simulated": summary(simulated, limit_ms),
+        "simulated": summary(simulated, ROOM * max(STAND_INS.values())),
         "adaptive": summary(adaptive, limit_ms),
         "fixed": summary(fixed, limit_ms),
     }
-    plot(options.plot, limit_ms, simulated, adaptive, fixed)
-    print(f"{record}\nwritten to {keep('adaptive', record)} and {options.plot}")
+    if not options.bundle:
+        plot(options.plot, limit_ms, simulated, adaptive, fixed)
+    print(f"{record}\nwritten to {keep('adaptive', record)}")
     return 0
 
 
-def _limit(bundle: Bundle) -> float:
+def _limit(bundle: Bundle, backend: FakeBackend | None, profile: Profile | None) -> float:
     cloud = as_cloud(benchmark_cloud(bundle.manifest.preprocessing))
-    with Session(bundle) as session:
+    budget = Budget(precision=None if backend is None else PRECISION)
+    with Session(bundle, budget, backend=backend, profile=profile) as session:
         times = [session.run(cloud).latency for _ in range(40)]
-    return 1.3 * p95([one.group + one.engine for one in times[8:]])
+    return ROOM * p95([one.group + one.engine for one in times[8:]])
 
+
+def _rate() -> float:
+    """Blocks hashed in a second of CPU time."""
+    begun = time.process_time()
+    for _ in range(2000):
+        hashlib.sha256(BLOCK).digest()
+    return 2000 / (time.process_time() - begun)
+
+
+RATE = _rate()
 
 if __name__ == "__main__":
     raise SystemExit(main())

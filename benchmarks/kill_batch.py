@@ -62,7 +62,7 @@ def command(scans: Path, work: Path, extra: list[str]) -> list[str]:
     return [str(PROGRAM), "run", str(scans), "--json", *kept, *extra]
 
 
-def killed(arguments: list[str], after: float, number: signal.Signals, tally: Tally) -> bool:
+def killed(arguments: list[str], after: float | None, number: signal.Signals, tally: Tally) -> bool:
     """Start it and kill it; False when it was done before."""
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -112,11 +112,16 @@ def batches(kills: int, scans: int, number: signal.Signals, extra: list[str]) ->
         while tally.kills < kills:
             work = folder / f"{number.name}-{tally.batches}"
             arguments = command(folder / "scans", work, extra)
-            while killed(arguments, rng.uniform(0, whole / 2), number, tally):
+            while killed(arguments, _moment(rng, whole, tally.kills < kills), number, tally):
                 ledger = work / "ledger"
                 tally.done_when_killed.append(len(list(read_ledger(ledger))) if _begun(ledger) else 0)
             check(folder / "scans", work, folder / "whole" / "out", tally)
     return tally
+
+
+def _moment(rng: random.Random, whole: float, again: bool) -> float | None:
+    """When to kill; None to let it end."""
+    return rng.uniform(0, whole) if again else None
 
 
 def _begun(ledger: Path) -> bool:

@@ -6,6 +6,8 @@ paths. All use the engine that was chosen here, so the results are those of a si
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -88,9 +90,12 @@ class Cluster:
             self._ray.shutdown()
 
     def _connect(self, address: str, notify: Notify) -> None:
-        quiet = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what goes wrong is raised, and said once
+        for name in ("ray", "ray.data"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        quiet = {"log_to_driver": False, "logging_level": "error"}
         try:
-            self._ray.init(address=address, log_to_driver=False, logging_level="error")
+            self._ray.init(address=address, **quiet)
         except ConnectionError as error:
             if address != AUTO:
                 raise EnvironmentFault(
@@ -99,7 +104,7 @@ class Cluster:
                     remedy="start it with `ray start`, or check the address",
                 ) from None
             notify("no Ray cluster is running here; started one on this machine alone")
-            self._ray.init(**quiet)
+            self._ray.init(include_dashboard=False, **quiet)
 
     def _outcome(self, row: dict[str, Any], listed: list[Item]) -> Outcome:
         result = row["result"]

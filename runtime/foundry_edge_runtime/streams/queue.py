@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from foundry_edge_runtime.errors import InputError
 from foundry_edge_runtime.streams.items import TICK_SECONDS, Item
 
-DEPTH = 2
+DEPTH = 1  # the newest; what is older than a scan that came meanwhile is of no use
 
 
 class LiveQueue:
