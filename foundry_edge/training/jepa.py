@@ -21,7 +21,7 @@ TARGETS = 4
 TARGET_SHARE = (0.15, 0.20)
 CONTEXT_SHARE = (0.40, 0.75)
 EMA = (0.99, 0.9985)
-CONTRAST_WEIGHT = 0.3
+CONTRAST_WEIGHT = 0.1
 CONTRAST_TEMPERATURE = 0.2
 
 
@@ -99,13 +99,21 @@ class JointEmbedding(nn.Module):
     outputs of blocks depth/3, 2 depth/3 and depth, standardised per channel; EMA 0.99 to 0.9985; and a weak
     InfoNCE between the pooled context and the pooled EMA features of another view of the shape. The other
     view matters: within one view, scale and rotation alone tell the shapes of a batch apart.
+
+    Args:
+        teacher: trained in place.
+        data: shapes to draw from.
+        freeze_tokenizer: keep the tokenizer as masked reconstruction left it. Online and EMA encoder then
+            share one pass of it without gradient, and small batches cannot spoil it.
     """
 
-    def __init__(self, teacher: Teacher, data: GroupedShapes) -> None:
+    def __init__(self, teacher: Teacher, data: GroupedShapes, freeze_tokenizer: bool = False) -> None:
         super().__init__()
         config = teacher.config
         self.data = data
         self.teacher = teacher
+        self.teacher.tokenizer.requires_grad_(not freeze_tokenizer)
+        self.frozen = freeze_tokenizer
         self.ema = copy.deepcopy(teacher).requires_grad_(False)
         self.predictor = Predictor(config.width, max(config.width // 2, 32), max(config.depth // 3, 1), 2)
         self.project = nn.Sequential(
@@ -118,9 +126,17 @@ class JointEmbedding(nn.Module):
         groups, centers = draw(self.data, step, self.predictor.mask_token.device)
         order = greedy_walk(centers)
         targets, context = contiguous_blocks(centers.shape[1], step.generator)
-        wanted, spread = self._targets(groups, centers)
+        with torch.no_grad():
+            tokens = self.ema.tokenizer(groups)
+        wanted, spread = self._targets(tokens, centers)
         context_index = order[:, context]
-        seen = self.teacher.encode_groups(take(groups, context_index), take(centers, context_index))
+        context_tokens = (
+            take(tokens, context_index)
+            if self.frozen
+            else self.teacher.tokenizer(take(groups, context_index))
+        )
+        positions = self.teacher.position(take(centers, context_index))
+        seen = self.teacher.encoder(context_tokens, positions)
         target_index = torch.stack([order[:, block] for block in targets], dim=1)
         target_centers = take(centers, target_index.flatten(1)).unflatten(1, target_index.shape[1:])
         predicted = self.predictor(seen, take(centers, context_index), target_centers)
@@ -136,9 +152,8 @@ class JointEmbedding(nn.Module):
         return regression + CONTRAST_WEIGHT * contrast, figures
 
     @torch.no_grad()
-    def _targets(self, groups: Tensor, centers: Tensor) -> tuple[Tensor, float]:
-        tokens, positions = self.ema.tokenizer(groups), self.ema.position(centers)
-        states = self.ema.encoder.hidden_states(tokens, positions, self.layers)
+    def _targets(self, tokens: Tensor, centers: Tensor) -> tuple[Tensor, float]:
+        states = self.ema.encoder.hidden_states(tokens, self.ema.position(centers), self.layers)
         mean = torch.stack([layer_norm(s.float(), s.shape[-1:]) for s in states]).mean(dim=0)
         center = mean_over_processes(mean.mean(dim=(0, 1)))
         variance = mean_over_processes((mean - center).square().mean(dim=(0, 1)))

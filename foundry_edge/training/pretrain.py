@@ -39,6 +39,7 @@ class Stage:
     name: Literal["mae", "jepa"]
     epochs: float
     rate: float = 1.0
+    freeze_tokenizer: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,10 @@ class PretrainReport:
 def stages(objective: Name, epochs: float, mae_share: float) -> list[Stage]:
     """What runs for how long. ``staged`` is the recipe for small machines: MAE first, then JEPA.
 
-    JEPA from scratch falls below random weights for long; started from MAE it improves at once.
+    JEPA from scratch falls below random weights for long. After MAE the tokenizer stays as it is.
     """
     if objective == "staged":
-        return [Stage("mae", epochs * mae_share), Stage("jepa", epochs * (1 - mae_share), rate=0.5)]
+        return [Stage("mae", epochs * mae_share), Stage("jepa", epochs * (1 - mae_share), 0.5, True)]
     return [Stage(objective, epochs)]
 
 
@@ -142,7 +143,9 @@ class _Run:
 def _objective(
     stage: Stage, teacher: Teacher, corpus: GroupedShapes
 ) -> MaskedReconstruction | JointEmbedding:
-    return MaskedReconstruction(teacher, corpus) if stage.name == "mae" else JointEmbedding(teacher, corpus)
+    if stage.name == "mae":
+        return MaskedReconstruction(teacher, corpus)
+    return JointEmbedding(teacher, corpus, stage.freeze_tokenizer)
 
 
 def _plan(settings: TrainSettings, stage: Stage, count: int) -> TrainSettings:

@@ -75,6 +75,15 @@ def test_objectives_train_every_parameter_of_the_teacher(
     assert silent == []
 
 
+def test_after_masked_reconstruction_the_tokenizer_is_kept(grouped: GroupedShapes) -> None:
+    module = JointEmbedding(Teacher(TINY), grouped, freeze_tokenizer=True)
+    module.loss(step())[0].backward()
+    touched = {n.split(".")[0] for n, p in module.teacher.named_parameters() if p.grad is not None}
+    assert touched == {"position", "encoder"}
+    assert [s.freeze_tokenizer for s in stages("staged", 2, 0.5)] == [False, True]
+    assert [s.freeze_tokenizer for s in stages("jepa", 2, 0.5)] == [False]
+
+
 def test_the_ema_copy_follows_slowly(grouped: GroupedShapes) -> None:
     module = JointEmbedding(Teacher(TINY), grouped)
     weight, slow = module.teacher.encoder.norm.weight, module.ema.encoder.norm.weight
