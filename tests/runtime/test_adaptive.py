@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -52,9 +53,17 @@ def test_ladder_is_best_first_and_each_rung_faster(bundle: Bundle, profile: Prof
     assert [one.rung.name for one in pinned] == ["s1-fp32", "s1-int8"]
 
 
-def test_session_steps_down_when_slow_and_up_again(bundle: Bundle, profile: Profile) -> None:
-    """The engines take the time of the profile, then three times as long, then again as before."""
-    fake = backend({f"{name}.onnx": ms for name, ms in TIMES.items()})
+def test_session_steps_down_when_slow_and_up_again(
+    bundle: Bundle, profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engines take the time of the profile, then three times as long, then a quarter; time is made up."""
+    now = [0.0]
+
+    def pass_time(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr("foundry_edge_runtime.session.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    fake = FakeBackend(labels=len(LABELS), sleep=pass_time)
     session = Session(bundle, Budget(max_latency_ms=30), profile=profile, backend=fake, adaptive=True)
     assert session.rungs is not None
     session.rungs.policy = Policy(window=8, least=2, patience=4)
@@ -63,9 +72,10 @@ def test_session_steps_down_when_slow_and_up_again(bundle: Bundle, profile: Prof
     for slower in [1.0] * 4 + [3.0] * 4 + [0.25] * 30:
         fake.latency_ms = {f"{name}.onnx": ms * slower for name, ms in TIMES.items()}
         used.append(session.run(POINTS).choice.rung.name)
-    assert set(used[:4]) == {"s4-fp32"}
-    assert used[7] == "s1-int8"
+    assert set(used[:6]) == {"s4-fp32"}  # two slow scans are enough, the largest of several may be chance
+    assert set(used[6:8]) == {"s1-int8"}
     assert used[-1] == "s4-fp32"
+    assert "s4-int8" in used
     assert [line for line in fake.log if line.startswith("load")] == [
         "load s4-fp32.onnx",
         "load s1-int8.onnx",
