@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
-
-from foundry_edge.teachers import lightning
-from foundry_edge.teachers.adapter import Adapter, Parts, Settings, mini_pointnet, positional_encoding
+from foundry_edge.teachers.lightning import LightningAdapter
 
 
-class Point2Vec(Adapter):
+class Point2Vec(LightningAdapter):
     """The online encoder (``student.``), as its downstream tasks use it."""
 
     kind = "point2vec"
     source = "point2vec, Lightning .ckpt"
-
-    def parts(self, names: Collection[str]) -> Parts | None:
-        """As in `Adapter`."""
-        embedding = "tokenizer.embedding."
-        if f"{embedding}first_conv.0.weight" not in names:
-            return None
-        return {
-            **mini_pointnet(embedding),
-            **positional_encoding("positional_encoding."),
-            "student.": "encoder.",
-        }
-
-    def settings(self, root: Any) -> Settings:
-        """As in `Adapter`."""
-        return lightning.settings(root)
+    embedding = "tokenizer.embedding."

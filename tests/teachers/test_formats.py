@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import logging
 from collections.abc import Callable
@@ -78,6 +79,14 @@ def test_architecture_comes_from_tensors_and_hyper_parameters(save: Save) -> Non
     assert (config.reduce_from, config.cls_token, config.preprocessing.groups) == (32, True, 64)
 
 
+def test_hyper_parameters_may_be_a_namespace_or_a_kind_of_dict(save: Save) -> None:
+    _, checkpoint = published.point_jepa()
+    values = checkpoint["hyper_parameters"]
+    for container in (argparse.Namespace(**values), AttributeDict(values)):
+        config = load_teacher(save(checkpoint | {"hyper_parameters": container})).config
+        assert (config.heads, config.preprocessing.groups) == (published.HEADS, 16)
+
+
 def test_grouping_given_wins(save: Save, tmp_path: Path) -> None:
     report = import_teacher(save(published.point_jepa()[1]), tmp_path / "out", groups=32, points=512)
     spec = report.config.preprocessing
@@ -125,6 +134,10 @@ def test_a_file_is_no_model_folder(save: Save) -> None:
         CheckpointError, match="convert a published checkpoint with `foundry-edge import-teacher`"
     ):
         load_student(save(published.point_jepa()[1]))
+
+
+class AttributeDict(dict[str, Any]):
+    """A dict that is not named dict, as Lightning has one."""
 
 
 class Module:
