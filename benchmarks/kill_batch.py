@@ -34,9 +34,10 @@ GRACE_SECONDS = 5.0
 
 @dataclass
 class Tally:
-    """What came of all batches."""
+    """What came of all batches; ``before_start`` counts signals that met a Python still starting."""
 
     kills: int = 0
+    before_start: int = 0
     batches: int = 0
     late: int = 0
     wrong_codes: list[int] = field(default_factory=list)
@@ -75,7 +76,9 @@ def killed(arguments: list[str], after: float | None, number: signal.Signals, ta
         tally.kills += 1
         tally.slowest_exit = max(tally.slowest_exit, taken)
         tally.late += number == signal.SIGTERM and taken > GRACE_SECONDS
-        if number == signal.SIGTERM and code != 143:
+        if code == -number and number == signal.SIGTERM:
+            tally.before_start += 1
+        elif number == signal.SIGTERM and code != 143:
             tally.wrong_codes.append(code)
         return True
     return False
