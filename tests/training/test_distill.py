@@ -104,7 +104,8 @@ def sticks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-SHORT = SETTINGS.model_copy(update={"steps": 20})
+SHORT = SETTINGS.model_copy(update={"steps": 20, "batch": 8})
+SMALL = SETTINGS.model_copy(update={"batch": 8})
 
 
 @pytest.mark.parametrize("method", ["truncation", "tome"])
@@ -148,7 +149,7 @@ def test_every_log_row_reports_the_use_of_supertokens(teacher: Path, sticks: Pat
 def test_a_classification_specialist_learns_the_task_and_keeps_its_head(
     teacher: Path, sticks: Path, tmp_path: Path
 ) -> None:
-    distill(teacher, [sticks], method="kd-classification", tokens=(4,), out=tmp_path, settings=SETTINGS)
+    distill(teacher, [sticks], method="kd-classification", tokens=(4,), out=tmp_path, views=2, settings=SMALL)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
     student = load_student(tmp_path)
@@ -163,7 +164,7 @@ def test_a_classification_specialist_learns_the_task_and_keeps_its_head(
 
 
 def test_a_part_specialist_learns_the_parts(teacher: Path, sticks: Path, tmp_path: Path) -> None:
-    distill(teacher, [sticks], method="kd-parts", tokens=(4,), out=tmp_path, views=2, settings=SETTINGS)
+    distill(teacher, [sticks], method="kd-parts", tokens=(4,), out=tmp_path, views=2, settings=SMALL)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert rows[-1]["loss"] < 0.7 * rows[0]["loss"]
 
