@@ -151,7 +151,8 @@ def _done(work: Work, options: argparse.Namespace, console: Console) -> bool:
     same = ("model", "data", "protocol", "tokens", "precision", "network_seed")
     rows = [old for old in rows if any(old.get(name) != row[name] for name in same)]
     write_text(path, json.dumps({"schema": 1, "rows": [*rows, row]}, indent=1) + "\n")
-    console.print(f"{work.model} {work.rung.name} on {work.shapes.name}, {work.protocol}: {row['metrics']}")
+    line = f"{work.model} {work.rung.name} on {work.shapes.name}, {work.protocol}: {row['metrics']}"
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
     return True
 
 
