@@ -76,8 +76,12 @@ class Run:
     specialist: str = ""
 
 
+PAPER: dict[str, Any] = {"residual": "mapped", "mixing_blocks": 0}
+"""The paper's form, beside the default one."""
+
+
 def _dso(name: str, headline: bool = False, **choices: Any) -> Run:
-    return Run(name, {"method": "dso", "tokens": ELASTIC, **choices}, headline)
+    return Run(name, {"method": "dso", "tokens": ELASTIC, **PAPER, **choices}, headline)
 
 
 def all_runs() -> list[Run]:
@@ -107,7 +111,7 @@ def all_runs() -> list[Run]:
         Run("tome-update", {"method": "tome", "tokens": ELASTIC, "residual": "update"}),
         *(
             Run(f"{name}-dedicated-{s}", {"method": "dso", "tokens": (s,), **more}, share=0.5)
-            for name, more in (("hybrid", best), ("anchored", {}))
+            for name, more in (("hybrid", best), ("anchored", PAPER))
             for s in (1, 4, 16)
         ),
         *(

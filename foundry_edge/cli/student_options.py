@@ -37,7 +37,8 @@ Query = Annotated[
     typer.Option(help="DSO queries: anchored (the default), cosine, or learned (the paper's)."),
 ]
 MixingBlocks = Annotated[
-    int | None, typer.Option(help="Leading teacher blocks that run on all tokens [default: 0].", min=0)
+    int | None,
+    typer.Option(help="Leading teacher blocks that run on all tokens [default: 1 for dso].", min=0),
 ]
 Depth = Annotated[
     int | None,
@@ -50,7 +51,9 @@ Routing = Annotated[
 ]
 Residual = Annotated[
     str | None,
-    typer.Option(help="What a token adds to what returns: mapped (the default), or update: itself."),
+    typer.Option(
+        help="What a token adds to what returns: itself (update, the default of dso) or a map of it (mapped)."
+    ),
 ]
 Gate = Annotated[bool, typer.Option("--gate", help="Train a gate too: tokens may bypass the SuperTokens.")]
 MergeRate = Annotated[

@@ -73,7 +73,8 @@ def make_method(method: str, teacher: TeacherConfig, digest: str, **choices: Any
         method: one of `METHODS`.
         teacher: what it imitates.
         digest: SHA-256 of the teacher's weights.
-        choices: fields of the method's config; None leaves a field at its default.
+        choices: fields of the method's config; None leaves a field at its default. ``dso`` starts from
+            one mixing block and the residual ``update``, which were closest to the teacher (docs/results.md).
 
     Raises:
         InputError: no such method, a field that this method has not, or a value out of range.
@@ -90,5 +91,7 @@ def make_method(method: str, teacher: TeacherConfig, digest: str, **choices: Any
             raise InputError(f"means nothing to the method {method}", where=option, remedy="leave it out")
     if method in REDUCERS:
         given["method"] = method
+    if method == "dso":
+        given = {"residual": "update", "mixing_blocks": min(1, teacher.depth - 1)} | given
     config = checked(kind.config, teacher=teacher, teacher_sha256=digest, **given)
     return kind.network(config)
