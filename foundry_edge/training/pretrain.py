@@ -101,7 +101,7 @@ def pretrain(
         CheckpointError: the checkpoint to resume from is damaged or of another run.
     """
     started = time.perf_counter()
-    settings = (settings or TrainSettings(batch=64)).resolved()
+    settings = (settings or TrainSettings(batch=32, learning_rate=5e-4)).resolved()
     sides = training_side([load_samples()] if data is None else load_sets(data))
     if not sum(map(len, sides)):
         raise DataError("the data hold no training shapes", remedy="mark some with split 0; see docs/data.md")
