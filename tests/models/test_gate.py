@@ -53,7 +53,7 @@ def test_all_merged_is_the_ungated_student(teacher: Teacher, clouds: Clouds, res
     tokens = student.tokenizer(clouds[0])
     expected = _ungated(student).reconstruct(tokens, clouds[1], 4).features
     for form in ({"threshold": 0.0}, {"bypassed": 0}):
-        made = student.reconstruct(tokens, clouds[1], 4, **form)  # type: ignore[arg-type]
+        made = student.reconstruct(tokens, clouds[1], 4, **form)
         torch.testing.assert_close(made.features, expected, atol=1e-5, rtol=1e-5)
 
 
