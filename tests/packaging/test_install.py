@@ -16,8 +16,9 @@ pytestmark = pytest.mark.timeout(900)
 OWN = {"foundry_edge", "foundry_edge_export", "foundry_edge_calibration", "foundry_edge_runtime"}
 MOST_BYTES = 200_000_000
 IMPORT_NAMES = {"scikit-learn": "sklearn", "mcap-ros2-support": "mcap_ros2"}
-# Modules that are the base install: they import without any extra. All others may need one.
-BASE = re.compile(r"foundry_edge_runtime(\..*)?|foundry_edge(\.cli(\..*)?|\.data(\.shapes|\.samples)?)?")
+# Modules that are the base install: they import without any extra. All others may need one (viz.picture
+# draws with matplotlib; `foundry_edge_runtime.viz` asks for it first).
+BASE = re.compile(r"foundry_edge_runtime(?!\.viz\.picture)(\..*)?|foundry_edge(\.cli(\..*)?|\.data(\.shapes|\.samples)?)?")
 IMPORT_EACH = """
 import importlib, json, sys
 outcome = {}

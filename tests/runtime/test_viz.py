@@ -82,7 +82,7 @@ def test_page_turns_in_a_browser(scan: Path, bundle_folder: Path, tmp_path: Path
     body = _browser(page.as_uri(), tmp_path, "--dump-dom")
     drawn_points, azimuth = re.findall(r'<body data-drawn="(\d+)" data-azimuth="([\d.]+)"', body)[0]
     assert int(drawn_points) == 4000
-    assert float(azimuth) > np.radians(35) + 0.1  # where it starts
+    assert float(azimuth) > np.radians(35) + 0.01  # where it starts; how far it gets depends on the machine
     image = pytest.importorskip("matplotlib.image", reason="needs the extra viz")
     seen = []
     for view in ("azimuth=0", "azimuth=90", "azimuth=0&colour=groups"):
