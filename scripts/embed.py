@@ -1,6 +1,6 @@
 """Make everything that ships from one pre-trained teacher: heads, student, bundle, model card.
 
-    foundry-edge pretrain --data ../shared/data --out runs/teacher
+    foundry-edge pretrain --data ../shared/data --objective mae --epochs 8 --out runs/teacher
     python scripts/embed.py --data ../shared/data --teacher runs/teacher
 
 Writes foundry_edge/assets/{teacher,student} and the bundle in runtime/foundry_edge_runtime/assets. Weights

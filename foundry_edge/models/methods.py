@@ -74,7 +74,7 @@ def make_method(method: str, teacher: TeacherConfig, digest: str, **choices: Any
         teacher: what it imitates.
         digest: SHA-256 of the teacher's weights.
         choices: fields of the method's config; None leaves a field at its default. ``dso`` starts from
-            one mixing block and the residual ``update``, which were closest to the teacher (docs/results.md).
+            one mixing block and the residual ``update``, which were closest to the teacher (docs/method.md).
 
     Raises:
         InputError: no such method, a field that this method has not, or a value out of range.

@@ -18,7 +18,9 @@ MOST_BYTES = 200_000_000
 IMPORT_NAMES = {"scikit-learn": "sklearn", "mcap-ros2-support": "mcap_ros2"}
 # Modules that are the base install: they import without any extra. All others may need one (viz.picture
 # draws with matplotlib; `foundry_edge_runtime.viz` asks for it first).
-BASE = re.compile(r"foundry_edge_runtime(?!\.viz\.picture)(\..*)?|foundry_edge(\.cli(\..*)?|\.data(\.shapes|\.samples)?)?")
+BASE = re.compile(
+    r"foundry_edge_runtime(?!\.viz\.picture)(\..*)?|foundry_edge(\.cli(\..*)?|\.data(\.shapes|\.samples)?)?"
+)
 IMPORT_EACH = """
 import importlib, json, sys
 outcome = {}
