@@ -11,7 +11,7 @@ from foundry_edge.models.cau import CrossAttentionUpsampling
 from foundry_edge.models.compressed import Compressed, Reconstruction
 from foundry_edge.models.config import StudentConfig
 from foundry_edge.models.gate import Bypass, Gate, ranked, sampled, thresholded
-from foundry_edge.models.reducer import Sampling, content
+from foundry_edge.models.reducer import Sampling, TokenCloud, content
 from foundry_edge.models.reducers import make_reducer
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.models.transformer import Block, Encoder
@@ -67,6 +67,17 @@ class Student(Compressed):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
+    def mix(self, tokens: Tensor, positions: Tensor, centers: Tensor) -> Tensor:
+        """Tokens (B, c, d) after the mixing blocks, which let every token attend to all others.
+
+        Args:
+            tokens, positions: (B, c, d).
+            centers: (B, c, 3), for students that attend to near tokens only.
+        """
+        for block in self.mixing:
+            tokens = block(tokens + positions)
+        return tokens
+
     def reconstruct(
         self,
         tokens: Tensor,
@@ -87,9 +98,8 @@ class Student(Compressed):
             bypassed: k, merge all but the k tokens with the lowest merge probability, whatever r.
         """
         positions = self.position(centers).to(tokens.dtype)
-        for block in self.mixing:
-            tokens = block(tokens + positions)
-        assigned = self.dso.assign(tokens, positions, centers, count, sampling)
+        tokens = self.mix(tokens, positions, centers)
+        assigned = self.dso.assign(TokenCloud(tokens, positions, centers), count, sampling)
         if self.gate is None:
             merged, merged_positions = self.dso.merge(tokens, positions, assigned.merge)
             encoded = self.encoder.body(merged, merged_positions)
