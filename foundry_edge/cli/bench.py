@@ -47,6 +47,7 @@ def bench(
 def _show(result: Benchmark) -> None:
     from foundry_edge.cli.ladder import BATCHES, BENCH, ladder_table
     from foundry_edge.cli.output import stdout
+    from foundry_edge_runtime.bundle.manifest import rung_name
     from foundry_edge_runtime.errors import printable
 
     console, manifest = stdout(), result.bundle.manifest
@@ -58,7 +59,8 @@ def _show(result: Benchmark) -> None:
     console.print(_board(result), style="dim", markup=False)
     console.print(f"profile kept in {printable(result.path)}", style="dim", soft_wrap=True, markup=False)
     for failure in result.profile.failures:
-        reason = f"{failure.tokens} tokens {failure.precision} on {failure.backend}: {failure.reason}"
+        name = rung_name(failure.tokens, failure.precision, failure.bypassed)
+        reason = f"{name} on {failure.backend}: {failure.reason}"
         console.print(f"failed {printable(reason)}", style="red", soft_wrap=True, markup=False)
 
 

@@ -94,7 +94,7 @@ def ladder_table(
 
 
 def _rows(manifest: Manifest, profile: Profile, *, batches: bool) -> list[tuple[Rung, EngineProfile | None]]:
-    rungs = sorted(manifest.rungs, key=lambda rung: (rung.precision, -rung.tokens))
+    rungs = sorted(manifest.rungs, key=lambda rung: (rung.precision, -rung.tokens, -rung.bypassed))
     measured = profile.all_of if batches else profile.measured
     return [(rung, seen) for rung in rungs for seen in measured(rung) or (None,)]
 
@@ -102,4 +102,4 @@ def _rows(manifest: Manifest, profile: Profile, *, batches: bool) -> list[tuple[
 def _name(rung: Rung, seen: EngineProfile | None) -> str:
     forced = " (gate failed)" if rung.forced else ""
     backend = "" if seen is None or seen.backend == "onnxruntime" else f" on {seen.backend}"
-    return f"{rung.tokens:>2} {rung.precision}{backend}{forced}"
+    return f"{rung.encoded:>2} {rung.precision}{backend}{forced}"

@@ -31,7 +31,9 @@ Tokens = Annotated[
 ]
 Precision = Annotated[
     str | None,
-    typer.Option("--precision", metavar="P", help="Only engines of this precision: fp32, fp16 or int8."),
+    typer.Option(
+        "--precision", metavar="P", help="Only engines of this precision: fp32, fp16, int8 or int8-fp16."
+    ),
 ]
 Backend = Annotated[
     str | None, typer.Option("--backend", metavar="B", help="Only this backend; `doctor` lists them.")

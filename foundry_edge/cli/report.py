@@ -139,7 +139,7 @@ def _fact_rows(result: Result) -> list[tuple[str, str]]:
     rows = [
         (
             "engine",
-            f"{rung.tokens} tokens, {rung.precision}, {result.choice.backend}: {result.choice.reason}",
+            f"{rung.encoded} tokens, {rung.precision}, {result.choice.backend}: {result.choice.reason}",
         ),
         ("latency", f"{latency.total:.1f} ms: {split}"),
         ("features", f"{c} tokens x {d}, global {len(result.pooled)}; {_kept(result)}"),

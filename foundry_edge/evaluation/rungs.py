@@ -18,7 +18,7 @@ from foundry_edge.models.model import Model
 from foundry_edge_runtime.backends import DEFAULT, available_backend
 from foundry_edge_runtime.bundle import Bundle, load_bundle
 from foundry_edge_runtime.bundle.locate import EMBEDDED as EMBEDDED_BUNDLE
-from foundry_edge_runtime.bundle.manifest import MANIFEST
+from foundry_edge_runtime.bundle.manifest import MANIFEST, rung_name
 from foundry_edge_runtime.bundle.manifest import Rung as ManifestRung
 from foundry_edge_runtime.errors import InputError
 from foundry_edge_runtime.grouping import Preprocessing
@@ -33,12 +33,13 @@ class EvaluatedRung:
 
     Attributes:
         tokens: the budget; None where the model has none (a teacher).
-        precision: fp32, fp16 or int8.
+        precision: fp32, fp16, int8 or int8-fp16.
         preprocessing: how points become groups.
         width: d.
         encode: groups (B, c, K, 3) and centres (B, c, 3) to features (B, c, d).
         digest: of the weights and all that decides the features.
         teacher_sha256: of the teacher it was distilled from; empty when unknown.
+        bypassed: tokens that a gate lets past DSO, of an engine.
         model: the network behind it; None for an engine, which cannot be trained.
     """
 
@@ -49,12 +50,15 @@ class EvaluatedRung:
     encode: Encode
     digest: str
     teacher_sha256: str = ""
+    bypassed: int = 0
     model: Model | None = None
 
     @property
     def name(self) -> str:
         """For example ``s4-int8``; ``full-fp32`` where there is no budget."""
-        return f"{'full' if self.tokens is None else f's{self.tokens}'}-{self.precision}"
+        if self.tokens is None:
+            return f"full-{self.precision}"
+        return rung_name(self.tokens, self.precision, self.bypassed)
 
 
 def open_rungs(
@@ -137,7 +141,7 @@ def _engines(
         for rung in bundle.manifest.rungs
         if (tokens is None or rung.tokens in tokens) and precision in (None, rung.precision)
     ]
-    chosen.sort(key=lambda rung: (rung.tokens, rung.precision))
+    chosen.sort(key=lambda rung: (rung.tokens, rung.bypassed, rung.precision))
     return [_engine(bundle, rung, backend) for rung in chosen]
 
 
@@ -151,6 +155,7 @@ def _engine(bundle: Bundle, rung: ManifestRung, backend: str) -> EvaluatedRung:
         encode=_LazyEngine(bundle, rung, backend),
         digest=f"{rung.graph.sha256}-{rung.weights.sha256}-{backend}",
         teacher_sha256=manifest.teacher_sha256,
+        bypassed=rung.bypassed,
     )
 
 

@@ -21,7 +21,7 @@ class Budget:
         min_accuracy: lowest accuracy of the head, in percent.
         max_memory_mb: highest peak resident memory of the process, in MiB.
         tokens: only rungs with this many SuperTokens.
-        precision: only rungs of this precision ("fp32", "fp16", "int8").
+        precision: only rungs of this precision ("fp32", "fp16", "int8", "int8-fp16").
         backend: only this backend (`backend_names`).
         prefer: what to make best among the engines that fit.
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from foundry_edge_runtime.backends.registry import DEFAULT
 from foundry_edge_runtime.budget import Budget
-from foundry_edge_runtime.bundle.manifest import Manifest, Rung
+from foundry_edge_runtime.bundle.manifest import Manifest, Rung, rung_name
 from foundry_edge_runtime.errors import BackendError, InputError
 from foundry_edge_runtime.profile.model import EngineProfile, Profile
+
+_WITHOUT_HALF = {"fp16": "fp32", "int8-fp16": "int8"}
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,13 @@ class Candidate:
             "latency": (self.latency, -self.quality, self.rung.bytes),
             "memory": (self.memory, -self.quality, self.rung.bytes),
         }
-        return (*first[budget.prefer], self.rung.tokens, self.rung.precision, self.backend)
+        return (
+            *first[budget.prefer],
+            self.rung.tokens,
+            self.rung.bypassed,
+            self.rung.precision,
+            self.backend,
+        )
 
 
 def candidates(manifest: Manifest, profile: Profile | None, budget: Budget) -> list[Candidate]:
@@ -107,14 +115,15 @@ def _engines(rung: Rung, profile: Profile | None, budget: Budget, stated: bool) 
 
 
 def _widened(one: Candidate, engines: list[Candidate]) -> bool:
-    """Whether FP16 is computed in FP32 there, and the same rung in FP32 can be had: it would only be slower.
+    """Whether half precision is computed in FP32 there, and the rung without it can be had.
 
-    ONNX Runtime's CPU provider has no half-precision kernels for most operators; it casts around each.
+    ONNX Runtime's CPU provider has no half-precision kernels for most operators and casts around each, so
+    such a rung is only slower.
     """
-    if (one.rung.precision, one.backend) != ("fp16", DEFAULT):
+    if one.rung.precision not in _WITHOUT_HALF or one.backend != DEFAULT:
         return False
-    single = (one.rung.tokens, "fp32", DEFAULT)
-    return any((other.rung.tokens, other.rung.precision, other.backend) == single for other in engines)
+    single = rung_name(one.rung.tokens, _WITHOUT_HALF[one.rung.precision], one.rung.bypassed)
+    return any((other.rung.name, other.backend) == (single, DEFAULT) for other in engines)
 
 
 def _reason(profile: Profile | None) -> str:

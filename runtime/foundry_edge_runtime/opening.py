@@ -101,7 +101,11 @@ class Opener:
             raise error
         rung = choice.rung
         failure = EngineFailure(
-            tokens=rung.tokens, precision=rung.precision, backend=choice.backend, reason=str(error)
+            tokens=rung.tokens,
+            bypassed=rung.bypassed,
+            precision=rung.precision,
+            backend=choice.backend,
+            reason=str(error),
         )
         self._profile = (self._profile or empty_profile(self._bundle.manifest)).add(failure)
         self._notify(f"engine {rung.name} failed, taking the next: {error}")

@@ -100,6 +100,7 @@ class Result:
             "bundle": {"id": self.bundle.manifest.id, "source": self.bundle.source},
             "engine": {
                 "tokens": self.choice.rung.tokens,
+                **({"bypassed": self.choice.rung.bypassed} if self.choice.rung.bypassed else {}),
                 "precision": self.choice.rung.precision,
                 "backend": self.choice.backend,
                 "reason": self.choice.reason,

@@ -102,7 +102,13 @@ def _measure(
     try:
         return measure(bundle, rung, backend or get_backend(name), QUICK)
     except BackendError as error:
-        return EngineFailure(tokens=rung.tokens, precision=rung.precision, backend=name, reason=str(error))
+        return EngineFailure(
+            tokens=rung.tokens,
+            bypassed=rung.bypassed,
+            precision=rung.precision,
+            backend=name,
+            reason=str(error),
+        )
 
 
 def _store(profile: Profile, notify: Notify) -> None:

@@ -5,6 +5,8 @@ No constant of preprocessing, labels or graph names lives anywhere else at run t
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from foundry_edge_runtime.grouping import Preprocessing
@@ -70,11 +72,21 @@ class Parity(_Strict):
     samples: int = Field(ge=1)
 
 
+def rung_name(tokens: int, precision: str, bypassed: int = 0) -> str:
+    """What a rung is called: ``s4-int8``, or ``s4k8-int8`` with 8 bypassed tokens."""
+    gate = f"k{bypassed}" if bypassed else ""
+    return f"s{tokens}{gate}-{precision}"
+
+
 class Rung(_Strict):
-    """One (tokens, precision) pair of the ladder."""
+    """One (tokens, precision) pair of the ladder; with a gate, one (tokens, bypassed, precision)."""
 
     tokens: int = Field(ge=1, description="s: SuperTokens")
-    precision: str = Field(pattern="^(fp32|fp16|int8)$")
+    bypassed: int = Field(0, ge=0, description="k: tokens that a gate lets past DSO, the same in every cloud")
+    precision: str = Field(pattern="^(fp32|fp16|int8|int8-fp16)$")
+    made_for: Literal["any", "gpu"] = Field(
+        "any", description="gpu: computes in half precision, which ONNX Runtime widens on a CPU"
+    )
     graph: FileRef
     weights: FileRef
     macs: dict[str, int] = Field(description="multiply-accumulates per cloud and stage, attention included")
@@ -87,8 +99,13 @@ class Rung(_Strict):
 
     @property
     def name(self) -> str:
-        """For example ``s4-int8``."""
-        return f"s{self.tokens}-{self.precision}"
+        """For example ``s4-int8``, or ``s4k8-int8`` with 8 bypassed tokens."""
+        return rung_name(self.tokens, self.precision, self.bypassed)
+
+    @property
+    def encoded(self) -> str:
+        """What enters the encoder, for people: ``4``, or ``4+8`` with 8 bypassed tokens."""
+        return f"{self.tokens}+{self.bypassed}" if self.bypassed else str(self.tokens)
 
     @property
     def forced(self) -> bool:
@@ -99,12 +116,12 @@ class Rung(_Strict):
     def likeness(self) -> float:
         """Mean cosine to the teacher.
 
-        Where it was not measured, a stand-in below every measured one: more SuperTokens, then closer to
-        FP32, ranks higher.
+        Where it was not measured, a stand-in below every measured one: more tokens in the encoder, then
+        closer to FP32, ranks higher.
         """
         if self.fidelity is not None:
             return self.fidelity.cosine_mean
-        return (2 * self.tokens + self.parity.cosine_mean) / 1e6 - 2
+        return (2 * (self.tokens + self.bypassed) + self.parity.cosine_mean) / 1e6 - 2
 
     @property
     def bytes(self) -> int:
@@ -127,9 +144,10 @@ class Manifest(_Strict):
     rungs: tuple[Rung, ...] = Field(min_length=1)
     model_card: FileRef | None = None
 
-    def rung(self, tokens: int, precision: str) -> Rung | None:
+    def rung(self, tokens: int, precision: str, bypassed: int = 0) -> Rung | None:
         """The rung with these tokens and precision, or None."""
-        return next((r for r in self.rungs if (r.tokens, r.precision) == (tokens, precision)), None)
+        name = rung_name(tokens, precision, bypassed)
+        return next((rung for rung in self.rungs if rung.name == name), None)
 
     def files(self) -> tuple[FileRef, ...]:
         """Every file the manifest names, each once."""

@@ -30,6 +30,7 @@ class _Task(NamedTuple):
 
     folder: str
     tokens: int
+    bypassed: int
     precision: str
     backend: str
     batch: int
@@ -48,9 +49,15 @@ def measure_isolated(
         effort: how long.
         batch: clouds at a time.
     """
-    task = _Task(str(bundle.folder.resolve()), rung.tokens, rung.precision, backend, batch, asdict(effort))
+    made = (rung.tokens, rung.bypassed, rung.precision)
+    task = _Task(str(bundle.folder.resolve()), *made, backend, batch, asdict(effort))
     failure = partial(
-        EngineFailure, tokens=rung.tokens, precision=rung.precision, backend=backend, batch=batch
+        EngineFailure,
+        tokens=rung.tokens,
+        bypassed=rung.bypassed,
+        precision=rung.precision,
+        backend=backend,
+        batch=batch,
     )
     try:
         done = subprocess.run(  # noqa: S603 - our own module, arguments as a list
@@ -72,7 +79,7 @@ def measure_isolated(
 
 def _work(task: _Task) -> str:
     bundle = load_bundle(task.folder)
-    rung = bundle.manifest.rung(task.tokens, task.precision)
+    rung = bundle.manifest.rung(task.tokens, task.precision, task.bypassed)
     if rung is None:
         raise InputError(f"has no rung of {task.tokens} tokens in {task.precision}", where=task.folder)
     result = measure(bundle, rung, get_backend(task.backend), Effort(**task.effort), batch=task.batch)

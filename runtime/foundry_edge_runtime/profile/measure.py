@@ -64,6 +64,7 @@ def measure(bundle: Bundle, rung: Rung, backend: Backend, effort: Effort, *, bat
         engine.close()
     return EngineProfile(
         tokens=rung.tokens,
+        bypassed=rung.bypassed,
         precision=rung.precision,
         backend=backend.name,
         graph_sha256=rung.graph.sha256,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from foundry_edge_runtime.bundle.manifest import Manifest, Rung
+from foundry_edge_runtime.bundle.manifest import Manifest, Rung, rung_name
 
 SCHEMA = 1
 
@@ -37,6 +37,7 @@ class EngineProfile(_Strict):
     """
 
     tokens: int
+    bypassed: int = 0
     precision: str
     backend: str
     graph_sha256: str
@@ -60,14 +61,16 @@ class EngineProfile(_Strict):
 
     def of(self, rung: Rung) -> bool:
         """Whether it was measured on the very files of this rung."""
-        mine = (self.tokens, self.precision, self.graph_sha256, self.weights_sha256)
-        return mine == (rung.tokens, rung.precision, rung.graph.sha256, rung.weights.sha256)
+        mine = (self.tokens, self.bypassed, self.precision, self.graph_sha256, self.weights_sha256)
+        theirs = (rung.tokens, rung.bypassed, rung.precision, rung.graph.sha256, rung.weights.sha256)
+        return mine == theirs
 
 
 class EngineFailure(_Strict):
     """A rung that could not be measured on a backend, and why."""
 
     tokens: int
+    bypassed: int = 0
     precision: str
     backend: str
     batch: int = Field(1, ge=1)
@@ -94,7 +97,7 @@ class Profile(_Strict):
 
     def failed(self, rung: Rung, backend: str) -> bool:
         """Whether this rung could not be measured on the backend."""
-        return (rung.tokens, rung.precision, backend, 1) in map(_key, self.failures)
+        return (rung.name, backend, 1) in map(_key, self.failures)
 
     def add(self, *results: EngineProfile | EngineFailure) -> Profile:
         """A profile with these results in the place of earlier ones of the same engine."""
@@ -113,5 +116,5 @@ class Profile(_Strict):
         return all(any(one.runs >= runs for one in self.measured(rung)) for rung in manifest.rungs)
 
 
-def _key(result: EngineProfile | EngineFailure) -> tuple[int, str, str, int]:
-    return (result.tokens, result.precision, result.backend, result.batch)
+def _key(result: EngineProfile | EngineFailure) -> tuple[str, str, int]:
+    return (rung_name(result.tokens, result.precision, result.bypassed), result.backend, result.batch)

@@ -214,7 +214,11 @@ class Pool:
         if self._setup.strict:
             raise error
         failure = EngineFailure(
-            tokens=rung.tokens, precision=rung.precision, backend=backend, reason=str(error)
+            tokens=rung.tokens,
+            bypassed=rung.bypassed,
+            precision=rung.precision,
+            backend=backend,
+            reason=str(error),
         )
         self._setup = replace(self._setup, profile=self._setup.profile.add(failure))
         self._deaths = 0
