@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from foundry_edge.data.array_cache import kept
 from foundry_edge.data.shape_set import POINTS, draw
-from foundry_edge_runtime.files import replacing
 from foundry_edge_runtime.pointcloud import FloatArray
-from foundry_edge_runtime.profile.store import cache_folder
 from foundry_edge_runtime.readers import read_points
 
 SEED = 0
@@ -46,15 +44,7 @@ def stacked(paths: list[Path], make: Callable[[Path], FloatArray], recipe: str) 
     Returns:
         (M, ...) float32.
     """
-    path = cache_folder() / "sets" / f"{_key(paths, recipe)}.npy"
-    try:
-        return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        pass  # not there, or damaged: made anew below
-    found = np.stack([make(one) for one in paths])
-    with replacing(path) as partial, partial.open("wb") as stream:
-        np.save(stream, found)
-    return found
+    return kept("sets", _key(paths, recipe), lambda: np.stack([make(one) for one in paths]))
 
 
 def _key(paths: list[Path], recipe: str) -> str:

@@ -9,13 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from foundry_edge.data.array_cache import kept
 from foundry_edge.data.groupings import GroupedShapes, cached_groupings
 from foundry_edge.data.overlap import SCREEN, geometry_hash, near_copies
 from foundry_edge.data.shapes import TEST, TRAIN, ShapeSet
-from foundry_edge_runtime.files import replacing
 from foundry_edge_runtime.grouping import Preprocessing
 from foundry_edge_runtime.pointcloud import FloatArray
-from foundry_edge_runtime.profile.store import cache_folder
 
 
 def training_side(sets: list[ShapeSet]) -> list[ShapeSet]:
@@ -26,11 +25,11 @@ def training_side(sets: list[ShapeSet]) -> list[ShapeSet]:
     parts_psb's category Human, whose shapes are the test bodies of parts_human.
     """
     tested = {geometry_hash(xyz) for shapes in sets for xyz in shapes.part(TEST).xyz}
-    kept = []
+    fresh = []
     for shapes in sets:
         others = [other.part(TEST).xyz for other in sets if other is not shapes]
-        kept.append(_without_copies(_kept(shapes.part(TRAIN), tested), others))
-    return kept
+        fresh.append(_without_copies(_kept(shapes.part(TRAIN), tested), others))
+    return fresh
 
 
 def _kept(shapes: ShapeSet, tested: set[bytes]) -> ShapeSet:
@@ -52,15 +51,7 @@ def _screened(shapes: FloatArray, other: FloatArray) -> npt.NDArray[np.bool_]:
     key = hashlib.sha256(SCREEN.encode())
     for part in (shapes, other):
         key.update(str(part.shape).encode() + np.ascontiguousarray(part).tobytes())
-    path = cache_folder() / "overlap" / f"{key.hexdigest()[:24]}.npy"
-    if path.exists():
-        found = np.load(path, allow_pickle=False)
-        if found.shape == (len(shapes),):
-            return np.asarray(found, dtype=np.bool_)
-    copies = near_copies(shapes, other)
-    with replacing(path) as partial, partial.open("wb") as stream:
-        np.save(stream, copies)
-    return copies
+    return kept("overlap", key.hexdigest()[:24], lambda: near_copies(shapes, other))
 
 
 def grouped_corpus(

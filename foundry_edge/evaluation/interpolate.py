@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from foundry_edge_runtime.grouping import Preprocessing, canonical_order
-from foundry_edge_runtime.grouping.sampling import stratified_indices
+from foundry_edge_runtime.grouping import Preprocessing, to_model_frame
 from foundry_edge_runtime.pointcloud import FloatArray
 
 _EXACT = partial(torch.cdist, compute_mode="donot_use_mm_for_euclid_dist")
@@ -37,11 +35,7 @@ def model_frame(xyz: FloatArray, spec: Preprocessing) -> FloatArray:
     Returns:
         (P, 3) float32: centred and scaled as those N points are.
     """
-    seen = xyz[: spec.points]
-    drawn = seen[canonical_order(seen)][stratified_indices(len(seen), spec.points)].astype(np.float64)
-    mean = drawn.mean(axis=0)
-    radius = float(np.linalg.norm(drawn - mean, axis=1).max())
-    return np.asarray((xyz - mean) / (radius or 1.0), dtype=np.float32)
+    return to_model_frame(xyz, spec, xyz[: spec.points])
 
 
 def nearest_centres(xyz: Tensor, centers: Tensor) -> Neighbours:

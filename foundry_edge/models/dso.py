@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from foundry_edge.models.config import Query, Routing
-from foundry_edge.models.reducer import Assignment, Reducer, Sampling, content, one_hot
+from foundry_edge.models.reducer import Assignment, Reducer, Sampling, TokenCloud, content, one_hot
 
 COSINE_SCALE = 20.0
 
@@ -51,16 +51,9 @@ class SupertokenAssignment(Reducer):
         cosines: Tensor = keys @ queries.transpose(1, 2)
         return COSINE_SCALE * cosines
 
-    def assign(
-        self,
-        tokens: Tensor,
-        positions: Tensor,
-        centers: Tensor,
-        count: int,
-        sampling: Sampling | None = None,
-    ) -> Assignment:
+    def assign(self, cloud: TokenCloud, count: int, sampling: Sampling | None = None) -> Assignment:
         """Hard, by the largest logit; in training straight-through Gumbel-Softmax."""
-        logits = self.logits(tokens, positions, count)
+        logits = self.logits(cloud.tokens, cloud.positions, count)
         hard = assign(logits, sampling)
         return Assignment(hard, logits.softmax(dim=-1) if self.routing == "soft" else hard)
 

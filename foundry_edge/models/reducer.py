@@ -22,6 +22,24 @@ class Sampling(NamedTuple):
     uniform: Callable[..., Tensor]
 
 
+class TokenCloud(NamedTuple):
+    """The tokens of a batch of clouds, and where they are.
+
+    Attributes:
+        tokens: (B, c, d), before positions are added.
+        positions: (B, c, d), encoded.
+        centers: (B, c, 3), in FPS order.
+    """
+
+    tokens: Tensor
+    positions: Tensor
+    centers: Tensor
+
+    def content(self) -> Tensor:
+        """What tokens are compared by, (B, c, d)."""
+        return content(self.tokens, self.positions)
+
+
 class Assignment(NamedTuple):
     """Which token belongs to which SuperToken.
 
@@ -42,20 +60,11 @@ class Reducer(nn.Module):
         self.value = nn.Linear(width, width, bias=False)
         nn.init.eye_(self.value.weight)
 
-    def assign(
-        self,
-        tokens: Tensor,
-        positions: Tensor,
-        centers: Tensor,
-        count: int,
-        sampling: Sampling | None = None,
-    ) -> Assignment:
+    def assign(self, cloud: TokenCloud, count: int, sampling: Sampling | None = None) -> Assignment:
         """Assign tokens.
 
         Args:
-            tokens: (B, c, d), before positions are added.
-            positions: (B, c, d).
-            centers: (B, c, 3), in FPS order.
+            cloud: what may be looked at.
             count: s.
             sampling: for a stochastic assignment with gradients, in training; None is deterministic.
         """

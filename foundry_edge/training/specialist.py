@@ -20,7 +20,7 @@ from foundry_edge.evaluation.interpolate import model_frame, nearest_centres
 from foundry_edge.evaluation.probe import fit_probe
 from foundry_edge.models.compressed import Compressed
 from foundry_edge.models.heads import ClassificationHead, pool
-from foundry_edge.training.head import fit_head
+from foundry_edge.training.head import fit_head, fold
 from foundry_edge.training.objective import TEMPERATURE, Distillation
 from foundry_edge.training.targets import TeacherTargets
 from foundry_edge_runtime.errors import DataError
@@ -178,19 +178,10 @@ def _part_head(features: Tensor, label: Tensor, parts: int) -> nn.Linear:
     flat, known = features.flatten(0, 1), label.flatten()
     pick = torch.randperm(len(known), generator=torch.Generator().manual_seed(0))[:MOST_TOKENS]
     probe = fit_probe(flat[pick].float().numpy(), known[pick].numpy())
-    scaler, regression = probe[0], probe[1]
-    if len(regression.classes_) < 2:
+    if len(probe[1].classes_) < 2:
         raise DataError("the training shapes show fewer than two parts", remedy="give a set with parts")
-    weight = regression.coef_ / scaler.scale_
-    bias = regression.intercept_ - weight @ scaler.mean_
-    if len(regression.classes_) == 2:  # scikit-learn keeps one row then
-        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     head = nn.Linear(flat.shape[1], parts)
-    nn.init.zeros_(head.weight)
-    nn.init.constant_(head.bias, float(bias.min()) - 20)
-    with torch.no_grad():
-        head.weight[regression.classes_] = torch.from_numpy(weight).float()
-        head.bias[regression.classes_] = torch.from_numpy(bias).float()
+    fold(probe, head)
     return head
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from foundry_edge.models.config import Query
 from foundry_edge.models.dso import SupertokenAssignment, assign, usage
-from foundry_edge.models.reducer import Sampling
+from foundry_edge.models.reducer import Sampling, TokenCloud
 
 
 def soft(temperature: float | None, batch: int) -> Sampling | None:
@@ -21,9 +21,8 @@ QUERIES: tuple[Query, ...] = ("learned", "cosine", "anchored")
 def _reduce(
     dso: SupertokenAssignment, tokens: Tensor, positions: Tensor, count: int, temperature: float | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    weights = dso.assign(
-        tokens, positions, torch.zeros_like(tokens[..., :3]), count, soft(temperature, len(tokens))
-    ).merge
+    cloud = TokenCloud(tokens, positions, torch.zeros_like(tokens[..., :3]))
+    weights = dso.assign(cloud, count, soft(temperature, len(tokens))).merge
     return *dso.merge(tokens, positions, weights), weights
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from foundry_edge.models.load import load_model, load_student
 from foundry_edge.models.methods import METHODS, make_method
-from foundry_edge.models.reducer import content
+from foundry_edge.models.reducer import TokenCloud, content
 from foundry_edge.models.reducers import REDUCERS
 from foundry_edge.models.reducers.tome import match
 from foundry_edge.models.store import CONFIG, save_weights
@@ -88,7 +88,7 @@ def test_kmeans_lowers_the_spread_within_clusters(teacher: Teacher, clouds: Clou
     points = content(tokens, positions)
 
     def spread_of(method: str) -> float:
-        weights = _student(teacher, method).dso.assign(tokens, positions, clouds[1], 4).merge
+        weights = _student(teacher, method).dso.assign(TokenCloud(tokens, positions, clouds[1]), 4).merge
         means = weights.transpose(1, 2) @ points / weights.sum(dim=1).unsqueeze(-1).clamp_min(1)
         return float((points - weights @ means).square().sum())
 
@@ -106,7 +106,7 @@ def test_matching_merges_the_most_similar_pairs() -> None:
 def test_soft_routing_gives_each_token_its_own_mixture(teacher: Teacher, clouds: Clouds) -> None:
     student = _student(teacher, routing="soft")
     tokens, positions = teacher.tokenizer(clouds[0]), teacher.position(clouds[1])
-    merge, routes = student.dso.assign(tokens, positions, clouds[1], 4)
+    merge, routes = student.dso.assign(TokenCloud(tokens, positions, clouds[1]), 4)
     torch.testing.assert_close(routes.sum(dim=2), torch.ones(3, 16))
     assert torch.equal(routes.argmax(dim=2), merge.argmax(dim=2))
     assert float(routes.max()) < 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from foundry_edge.models.reducer import Assignment, Reducer, Sampling, content, one_hot
+from foundry_edge.models.reducer import Assignment, Reducer, Sampling, TokenCloud, content, one_hot
 
 LLOYD_STEPS = 5
 
@@ -17,23 +17,16 @@ class KMeans(Reducer):
     """
 
     @torch.no_grad()
-    def assign(
-        self,
-        tokens: Tensor,
-        positions: Tensor,
-        centers: Tensor,
-        count: int,
-        sampling: Sampling | None = None,
-    ) -> Assignment:
+    def assign(self, cloud: TokenCloud, count: int, sampling: Sampling | None = None) -> Assignment:
         """After `LLOYD_STEPS` updates of the centroids, in training too."""
-        points = content(tokens.float(), positions.float())
+        points = content(cloud.tokens.float(), cloud.positions.float())
         centroids = points[:, :count]
         for _ in range(LLOYD_STEPS):
             members = one_hot(_nearest(points, centroids), count, points.dtype)
             size = members.sum(dim=1).unsqueeze(-1)
             means = members.transpose(1, 2) @ points / size.clamp_min(1.0)
             centroids = torch.where(size > 0, means, centroids)
-        hard = one_hot(_nearest(points, centroids), count, tokens.dtype)
+        hard = one_hot(_nearest(points, centroids), count, cloud.tokens.dtype)
         return Assignment(hard, hard)
 
 

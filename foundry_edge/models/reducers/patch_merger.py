@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import layer_norm
+from torch import nn
 
-from foundry_edge.models.reducer import Assignment, Reducer, Sampling
+from foundry_edge.models.reducer import Assignment, Reducer, Sampling, TokenCloud
 
 SCALE = 20.0
 """Sharpness at the start; tokens have unit variance per channel after the norm."""
@@ -23,16 +22,7 @@ class PatchMerger(Reducer):
         self.queries = nn.Parameter(torch.empty(most, width))
         nn.init.trunc_normal_(self.queries, std=SCALE / width)
 
-    def assign(
-        self,
-        tokens: Tensor,
-        positions: Tensor,
-        centers: Tensor,
-        count: int,
-        sampling: Sampling | None = None,
-    ) -> Assignment:
+    def assign(self, cloud: TokenCloud, count: int, sampling: Sampling | None = None) -> Assignment:
         """Soft, in training and at inference alike."""
-        width = (tokens.shape[-1],)
-        keys = layer_norm(tokens, width) + layer_norm(positions, width)
-        logits = keys @ self.queries[:count].T
+        logits = cloud.content() @ self.queries[:count].T
         return Assignment(logits.softmax(dim=1), logits.softmax(dim=2))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from foundry_edge.models.reducer import Assignment, Reducer, Sampling, content
+from foundry_edge.models.reducer import Assignment, Reducer, Sampling, TokenCloud, content
 
 
 class TokenMerging(Reducer):
@@ -19,21 +19,14 @@ class TokenMerging(Reducer):
     """
 
     @torch.no_grad()
-    def assign(
-        self,
-        tokens: Tensor,
-        positions: Tensor,
-        centers: Tensor,
-        count: int,
-        sampling: Sampling | None = None,
-    ) -> Assignment:
+    def assign(self, cloud: TokenCloud, count: int, sampling: Sampling | None = None) -> Assignment:
         """Deterministic, in training too."""
-        points = content(tokens.float(), positions.float())
-        members = torch.eye(tokens.shape[1], device=tokens.device).expand(len(tokens), -1, -1)
+        points = content(cloud.tokens.float(), cloud.positions.float())
+        members = torch.eye(points.shape[1], device=points.device).expand(len(points), -1, -1)
         while members.shape[2] > count:
             means = members.transpose(1, 2) @ points / members.sum(dim=1).unsqueeze(-1)
             members = members @ match(means, members.shape[2] - count)
-        hard = members.to(tokens.dtype)
+        hard = members.to(cloud.tokens.dtype)
         return Assignment(hard, hard)
 
 

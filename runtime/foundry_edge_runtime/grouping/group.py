@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from foundry_edge_runtime.grouping.canonical import canonical_order
+from foundry_edge_runtime.grouping.neighbours import Indices, nearest_neighbours
 from foundry_edge_runtime.grouping.sampling import (
     centre_and_radius,
     farthest_point_sample,
@@ -31,9 +31,6 @@ class Preprocessing(BaseModel):
     fps_start: str = Field("farthest-from-centroid", pattern="^farthest-from-centroid$")
 
 
-Indices = npt.NDArray[np.int64]
-
-
 @dataclass(frozen=True)
 class Groups:
     """One grouped cloud.
@@ -45,25 +42,6 @@ class Groups:
 
     groups: FloatArray
     centers: FloatArray
-
-
-def nearest_neighbours(xyz: FloatArray, centers: FloatArray, k: int) -> npt.NDArray[np.int64]:
-    """The k nearest points of each centre, exact, nearest first.
-
-    Args:
-        xyz: (N, 3) float32, N >= k.
-        centers: (c, 3) float32.
-        k: neighbours per centre.
-
-    Returns:
-        (c, k) int64 indices.
-    """
-    distance = sum((centers[:, axis, None] - xyz[None, :, axis]) ** 2 for axis in range(3))
-    if k == len(xyz):
-        return np.argsort(distance, axis=1, kind="stable")
-    near = np.sort(np.argpartition(distance, k - 1, axis=1)[:, :k], axis=1)
-    rank = np.argsort(np.take_along_axis(distance, near, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(near, rank, axis=1)
 
 
 def group_indices(xyz: FloatArray, spec: Preprocessing) -> tuple[Indices, Indices]:
@@ -90,17 +68,18 @@ def sample(xyz: FloatArray, spec: Preprocessing) -> FloatArray:
     return ordered[stratified_indices(len(ordered), spec.points)]
 
 
-def to_model_frame(xyz: FloatArray, spec: Preprocessing) -> FloatArray:
+def to_model_frame(xyz: FloatArray, spec: Preprocessing, grouped: FloatArray | None = None) -> FloatArray:
     """Every point of a cloud in the normalised coordinates that its centres are in.
 
     Args:
-        xyz: (M, 3) float32, the cloud that was grouped.
+        xyz: (M, 3) float32.
         spec: what it was grouped with.
+        grouped: the points that were grouped, where they are not all of ``xyz``.
 
     Returns:
         (M, 3) float32; points outside the sample may lie a little outside the unit ball.
     """
-    centre, radius = centre_and_radius(sample(xyz, spec))
+    centre, radius = centre_and_radius(sample(xyz if grouped is None else grouped, spec))
     return ((xyz.astype(np.float64) - centre) / (radius or 1.0)).astype(np.float32)
 
 
