@@ -9,15 +9,20 @@ from foundry_edge_runtime.grouping.group import (
     prepare,
     to_model_frame,
 )
+from foundry_edge_runtime.grouping.neighbours import nearest_neighbours
 from foundry_edge_runtime.grouping.sampling import farthest_point_sample, normalise
+from foundry_edge_runtime.grouping.scene import SceneGroups, group_scene
 
 __all__ = [
     "Groups",
     "Preprocessing",
+    "SceneGroups",
     "canonical_order",
     "farthest_point_sample",
     "group_indices",
     "group_points",
+    "group_scene",
+    "nearest_neighbours",
     "normalise",
     "prepare",
     "to_model_frame",

@@ -39,11 +39,21 @@ def normalise(xyz: FloatArray) -> FloatArray:
     return centred.astype(np.float32)
 
 
+def farthest_from_centroid(xyz: FloatArray) -> int:
+    """Where FPS starts: the point of (N, 3) farthest from the mean, the lowest index of those.
+
+    The official Point-JEPA code starts at a random point even at inference; this rule depends on the
+    points alone.
+    """
+    offset = xyz - xyz.mean(axis=0, dtype=np.float64).astype(np.float32)
+    offset *= offset
+    return int(((offset[:, 0] + offset[:, 1]) + offset[:, 2]).argmax())
+
+
 def farthest_point_sample(xyz: FloatArray, count: int) -> npt.NDArray[np.int64]:
     """Farthest point sampling that starts at the point farthest from the centroid.
 
-    The official Point-JEPA code starts at a random point even at inference; this rule depends on the
-    points alone. Ties go to the lowest index, so canonically ordered input makes it order-free.
+    Ties go to the lowest index, so canonically ordered input makes it order-free.
 
     Args:
         xyz: (N, 3) float32.
@@ -53,13 +63,15 @@ def farthest_point_sample(xyz: FloatArray, count: int) -> npt.NDArray[np.int64]:
         (c,) int64 indices.
     """
     points = np.ascontiguousarray(xyz.T)
-    offset = xyz - xyz.mean(axis=0, dtype=np.float64).astype(np.float32)
     chosen = np.empty(count, dtype=np.int64)
-    chosen[0] = int(np.argmax(np.einsum("ij,ij->i", offset, offset)))
+    chosen[0] = farthest_from_centroid(xyz)
     nearest = np.full(len(xyz), np.inf, dtype=np.float32)
+    delta = np.empty_like(points)
     for i in range(1, count):
-        delta = points - points[:, chosen[i - 1], None]
-        delta *= delta
-        np.minimum(nearest, delta.sum(axis=0), out=nearest)
+        np.subtract(points, points[:, chosen[i - 1], None], out=delta)
+        np.multiply(delta, delta, out=delta)
+        np.add(delta[0], delta[1], out=delta[0])
+        np.add(delta[0], delta[2], out=delta[0])
+        np.minimum(nearest, delta[0], out=nearest)
         chosen[i] = nearest.argmax()
     return chosen

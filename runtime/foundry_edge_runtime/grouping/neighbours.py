@@ -1,0 +1,66 @@
+"""Exact nearest neighbours in one rule that every path obeys: by float32 squared distance, then by index.
+
+The squared distance is (dx * dx + dy * dy) + dz * dz, each operation rounded to float32 and none fused, so
+that NumPy, compiled code and a GPU find the same indices, ties included.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from foundry_edge_runtime.pointcloud import FloatArray
+
+Indices = npt.NDArray[np.int64]
+Keys = npt.NDArray[np.uint64]
+_INDEX_BITS = np.uint64(32)
+
+
+def squared_distances(xyz: FloatArray, centers: FloatArray) -> FloatArray:
+    """Squared distances (c, N) of points (N, 3) from centres (c, 3), float32."""
+    total = _squared(centers[:, 0, None] - xyz[None, :, 0])
+    total += _squared(centers[:, 1, None] - xyz[None, :, 1])
+    total += _squared(centers[:, 2, None] - xyz[None, :, 2])
+    return total
+
+
+def _squared(delta: FloatArray) -> FloatArray:
+    delta *= delta
+    return delta
+
+
+def ranked(distances: FloatArray, k: int, indices: Indices | None = None) -> Indices:
+    """The k smallest of each row in order, ties to the lowest index.
+
+    Non-negative floats sort like their bit patterns, so distance and index fit one integer key without ties.
+
+    Args:
+        distances: (c, N) float32, not negative, N >= k.
+        k: how many.
+        indices: (N,) the index of each column, below 2^32; None counts columns.
+
+    Returns:
+        (c, k) int64.
+    """
+    keys = distances.view(np.uint32).astype(np.uint64)
+    keys <<= _INDEX_BITS
+    keys |= np.arange(keys.shape[1], dtype=np.uint64) if indices is None else indices.astype(np.uint64)
+    if k < keys.shape[1]:
+        keys.partition(k - 1, axis=1)
+        keys = np.ascontiguousarray(keys[:, :k])
+    keys.sort(axis=1)
+    return (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+
+def nearest_neighbours(xyz: FloatArray, centers: FloatArray, k: int) -> Indices:
+    """The k nearest points of each centre, exact, nearest first, ties to the lowest index.
+
+    Args:
+        xyz: (N, 3) float32, N >= k.
+        centers: (c, 3) float32.
+        k: neighbours per centre.
+
+    Returns:
+        (c, k) int64 indices.
+    """
+    return ranked(squared_distances(xyz, centers), k)
