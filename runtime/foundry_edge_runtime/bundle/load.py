@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from foundry_edge_runtime.bundle.checks import check_file, open_inside, read_checked
 from foundry_edge_runtime.bundle.external_data import check_external_data
 from foundry_edge_runtime.bundle.locate import EMBEDDED, Source, locate_bundle
-from foundry_edge_runtime.bundle.manifest import MANIFEST, FileRef, Manifest, Rung
+from foundry_edge_runtime.bundle.manifest import MANIFEST, FileRef, Manifest, Rung, StageFiles
 from foundry_edge_runtime.errors import BundleError
 
 MAX_MANIFEST_BYTES = 4 << 20
@@ -47,8 +47,10 @@ class Bundle:
     manifest: Manifest
     _checked: set[str] = field(default_factory=set, repr=False, compare=False)
 
-    def graph(self, rung: Rung) -> Graph:
-        """The rung's graph, after the graph and its weights were checked (weights once per bundle object).
+    def graph(self, rung: Rung | StageFiles) -> Graph:
+        """The graph of a rung or of a stage of a scene, after it and its weights were checked.
+
+        Weights are checked once per bundle object.
 
         Raises:
             BundleError: a file is missing, altered, a link, or refers to anything outside the bundle.
@@ -68,13 +70,16 @@ class Bundle:
         Raises:
             BundleError: see `graph`; the first file found wrong.
         """
-        for rung in self.manifest.rungs:
-            self._checked_graph(rung)
+        scene = self.manifest.scene
+        graphs: list[Rung | StageFiles] = [*self.manifest.rungs]
+        graphs += [] if scene is None else [scene.stage(name) for name in scene.graphs]
+        for one in graphs:
+            self._checked_graph(one)
         for ref in self.manifest.files():
             check_file(self.folder, ref, hard_links=self._installed)
         return self.manifest.files()
 
-    def _checked_graph(self, rung: Rung) -> bytes:
+    def _checked_graph(self, rung: Rung | StageFiles) -> bytes:
         content = read_checked(self.folder, rung.graph, hard_links=self._installed)
         weights = {rung.weights.name: rung.weights.bytes}
         check_external_data(content, self.folder / rung.graph.name, weights)

@@ -5,7 +5,7 @@ No constant of preprocessing, labels or graph names lives anywhere else at run t
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -129,6 +129,34 @@ class Rung(_Strict):
         return self.graph.bytes + self.weights.bytes
 
 
+class StageFiles(NamedTuple):
+    """The graph of one stage of a scene, and the weights it uses."""
+
+    graph: FileRef
+    weights: FileRef
+
+
+class Scene(_Strict):
+    """Graphs that compute a scene of any number of points part by part (docs/scenes.md)."""
+
+    graphs: dict[str, FileRef] = Field(description="a name in foundry_edge_runtime.scenes.form -> its graph")
+    weights: FileRef = Field(description="of all stages; shared with the FP32 rungs where there are any")
+    tokens: tuple[int, ...] = Field(min_length=1, description="s: budgets of SuperTokens, ascending")
+    window: int = Field(ge=1, description="W: groups that attend to each other in a mixing block, at most")
+    group_radius: float = Field(
+        gt=0, description="median root mean square radius of the groups of the student's own data"
+    )
+    group_bytes: int = Field(ge=1, description="workspace of the stage tokens, for each group of a call")
+    token_bytes: int = Field(ge=1, description="workspace of the other stages, for each token of a call")
+    macs: dict[str, int] = Field(description="multiply-accumulates per group; of encode per SuperToken")
+    parity: Parity
+    key: str = Field("", description="hash of all the graphs were made from")
+
+    def stage(self, name: str) -> StageFiles:
+        """The files of one stage."""
+        return StageFiles(self.graphs[name], self.weights)
+
+
 class Manifest(_Strict):
     """The whole bundle."""
 
@@ -143,6 +171,7 @@ class Manifest(_Strict):
     min_score: float = Field(0.5, ge=0, le=1, description="below it the top class is not to be trusted")
     rungs: tuple[Rung, ...] = Field(min_length=1)
     model_card: FileRef | None = None
+    scene: Scene | None = Field(None, description="None: the bundle was exported without --scene")
 
     def rung(self, tokens: int, precision: str, bypassed: int = 0) -> Rung | None:
         """The rung with these tokens and precision, or None."""
@@ -152,6 +181,8 @@ class Manifest(_Strict):
     def files(self) -> tuple[FileRef, ...]:
         """Every file the manifest names, each once."""
         named = [ref for rung in self.rungs for ref in (rung.graph, rung.weights)]
+        if self.scene is not None:
+            named += [*self.scene.graphs.values(), self.scene.weights]
         return tuple(dict.fromkeys(named + ([self.model_card] if self.model_card else [])))
 
     @model_validator(mode="after")

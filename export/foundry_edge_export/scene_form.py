@@ -1,0 +1,140 @@
+"""The student in four stages, each on a part of a scene: what the scene graphs are traced from.
+
+A scene of c groups never lies in the engine as a whole: ``tokens`` takes windows of groups, ``assign`` and
+``restore`` take runs of tokens, and what ``assign`` gives for each run is summed outside. ``encode`` sees the
+s SuperTokens alone. The weights are those of `InferenceStudent`, to the bit, so they are stored once.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm
+
+from foundry_edge.models.dso import COSINE_SCALE
+from foundry_edge.models.student import Student
+from foundry_edge_export.inference import InferenceStudent
+
+
+class SceneTokens(nn.Module):
+    """Tokenizer and local mixing: windows of groups to tokens."""
+
+    def __init__(self, student: InferenceStudent) -> None:
+        super().__init__()
+        self.tokenizer, self.mixing = student.tokenizer, student.mixing
+        self.position = student.position if len(student.mixing) else None
+
+    def forward(self, groups: Tensor, centers: Tensor) -> Tensor:
+        """Groups (b, w, K, 3) and centres (b, w, 3) of b windows to tokens (b, w, d)."""
+        tokens: Tensor = self.tokenizer(groups)
+        if self.position is not None:
+            positions = self.position(centers)
+            for block in self.mixing:
+                tokens = block(tokens + positions)
+        return tokens
+
+
+class SceneAssign(nn.Module):
+    """DSO's assignment of a run of tokens, and what the run adds to each SuperToken."""
+
+    def __init__(self, student: InferenceStudent) -> None:
+        super().__init__()
+        self.position, self.dso = student.position, student.dso
+
+    def forward(
+        self, tokens: Tensor, centers: Tensor, anchor_tokens: Tensor, anchor_centers: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Assign n tokens to the SuperTokens that the first s tokens of the scene anchor.
+
+        Args:
+            tokens, centers: (n, d) and (n, 3), of the run.
+            anchor_tokens, anchor_centers: (s, d) and (s, 3), of the first s groups in FPS order.
+
+        Returns:
+            Sums of tokens and of positions (s, d), sizes (s, 1), and the routes back (n, s).
+        """
+        positions = self.position(centers)
+        logits = self._logits(tokens, positions, anchor_tokens, anchor_centers)
+        winner = logits.argmax(dim=-1, keepdim=True)
+        numbers = torch.arange(anchor_tokens.shape[0], device=winner.device)
+        assignment = (winner == numbers).to(tokens.dtype)
+        share = assignment.transpose(0, 1)
+        routes = logits.softmax(dim=-1) if self.dso.soft else assignment
+        return share @ tokens, share @ positions, share.sum(dim=1, keepdim=True), routes
+
+    def _logits(
+        self, tokens: Tensor, positions: Tensor, anchor_tokens: Tensor, anchor_centers: Tensor
+    ) -> Tensor:
+        dso, count = self.dso, anchor_tokens.shape[0]
+        if dso.learned:
+            learned: Tensor = dso.compare(tokens)
+            return learned[:, :count]
+        anchors = _content(anchor_tokens, self.position(anchor_centers))
+        queries = _unit(dso.query(anchors) + dso.seeds[:count])
+        keys = _unit(dso.key(_content(tokens, positions)))
+        cosines: Tensor = keys @ queries.transpose(0, 1)
+        return COSINE_SCALE * cosines
+
+
+class SceneEncode(nn.Module):
+    """The encoder on the merged SuperTokens of the whole scene."""
+
+    def __init__(self, student: InferenceStudent) -> None:
+        super().__init__()
+        self.value, self.blocks, self.update = student.dso.value, student.blocks, student.update
+
+    def forward(self, sums: Tensor, position_sums: Tensor, sizes: Tensor) -> Tensor:
+        """Sums (s, d) of tokens and positions and sizes (s, 1) to what returns to the tokens (s, d)."""
+        size = sizes.clamp_min(1.0)
+        merged, positions = self.value(sums / size).unsqueeze(0), (position_sums / size).unsqueeze(0)
+        x = merged
+        for block in self.blocks:
+            x = block(x + positions)
+        if self.update:
+            x = x - merged - len(self.blocks) * positions
+        return x[0]
+
+
+class SceneRestore(nn.Module):
+    """CAU: a run of tokens and what returns to it to features."""
+
+    def __init__(self, student: InferenceStudent) -> None:
+        super().__init__()
+        self.position, self.norm = student.position, student.norm
+        self.cau_norm_tokens, self.cau_norm_mlp = student.cau_norm_tokens, student.cau_norm_mlp
+        self.cau_enter, self.cau_mlp = student.cau_enter, student.cau_mlp
+        self.passes = len(student.blocks) if student.update else 0
+
+    def forward(self, tokens: Tensor, centers: Tensor, routes: Tensor, returned: Tensor) -> Tensor:
+        """Tokens (n, d), centres (n, 3), routes (n, s) and returned (s, d) to features (n, d)."""
+        positions = self.position(centers)
+        start = tokens + self.passes * positions if self.passes else positions
+        y = start + routes @ returned + self.cau_enter(self.cau_norm_tokens(tokens))
+        features: Tensor = self.norm(y + self.cau_mlp(self.cau_norm_mlp(y)))
+        return features
+
+
+def scene_stages(student: Student, dtype: torch.dtype = torch.float32) -> dict[str, nn.Module]:
+    """The four stages by name, for every budget of the student.
+
+    Raises:
+        InputError: the student is of a form that has no graph.
+    """
+    whole = InferenceStudent(student, student.config.tokens[-1], dtype)
+    stages: dict[str, nn.Module] = {
+        "tokens": SceneTokens(whole),
+        "assign": SceneAssign(whole),
+        "encode": SceneEncode(whole),
+        "restore": SceneRestore(whole),
+    }
+    return stages
+
+
+def _content(tokens: Tensor, positions: Tensor) -> Tensor:
+    width = (tokens.shape[-1],)
+    return layer_norm(tokens, width) + layer_norm(positions, width)
+
+
+def _unit(x: Tensor) -> Tensor:
+    direction: Tensor = x / x.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+    return direction

@@ -1,0 +1,1 @@
+"""Scenes of any number of points as one sequence of groups, in bounded memory."""
