@@ -10,6 +10,7 @@
     └── EnvironmentFault          exit 3: the machine lacks something
         ├── MissingExtraError     an optional dependency is not installed
         ├── BackendError          an inference backend is absent or broken
+        │   └── DeviceError       the GPU failed: nothing more can be computed on it in this process
         └── StorageError          a file cannot be written (disk full, permission)
 
 Every message is one line: what is wrong, where (file and field), and the remedy.
@@ -23,6 +24,11 @@ from typing import Any, ClassVar
 def printable(text: object) -> str:
     """``text`` on one line, control and undecodable characters escaped (file names are user input)."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error of another library says, else the name of its type."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 class FoundryEdgeError(Exception):
@@ -105,6 +111,10 @@ class MissingExtraError(EnvironmentFault):
 
 class BackendError(EnvironmentFault):
     """An inference backend that is absent or broken."""
+
+
+class DeviceError(BackendError):
+    """A GPU that failed: CUDA refuses all further work of this process on it."""
 
 
 class StorageError(EnvironmentFault):

@@ -1,0 +1,212 @@
+"""Both implementations of the driver interface, on a fake driver that notices every broken promise."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from foundry_edge_runtime.backends.cuda import Device, open_device
+from foundry_edge_runtime.errors import BackendError, DeviceError
+from tests.runtime import cuda_contract
+from tests.runtime.fake_cuda import NO_MEMORY, FakeGpu
+from tests.runtime.fake_cuda_python import cuda_python
+from tests.runtime.fake_pycuda import pycuda
+
+FAKES: dict[str, tuple[str, Callable[[FakeGpu], ModuleType]]] = {
+    "cuda-python": ("cuda.bindings.driver", cuda_python),
+    "pycuda": ("pycuda.driver", pycuda),
+}
+
+
+@pytest.fixture(params=list(FAKES))
+def library(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def gpu(library: str, monkeypatch: pytest.MonkeyPatch) -> FakeGpu:
+    found = FakeGpu()
+    module, make = FAKES[library]
+    monkeypatch.setitem(sys.modules, module, make(found))
+    return found
+
+
+@pytest.mark.parametrize(
+    "promise",
+    [
+        cuda_contract.round_trip,
+        cuda_contract.mapped_memory_has_an_address,
+        cuda_contract.events_tell_the_time,
+        cuda_contract.threads_do_not_meet,
+    ],
+)
+def test_contract(library: str, gpu: FakeGpu, promise: Callable[[Device], None]) -> None:
+    device = open_device(library=library)
+    promise(device)
+    device.close()
+    device.close()
+    gpu.check()
+
+
+@pytest.mark.parametrize("library", ["cuda-python"], indirect=True)
+def test_graphs(library: str, gpu: FakeGpu) -> None:
+    device = open_device(library=library)
+    cuda_contract.captured_work_is_done_when_launched(device)
+    device.close()
+    gpu.check()
+
+
+@pytest.mark.parametrize("library", ["pycuda"], indirect=True)
+def test_pycuda_says_that_it_has_no_graphs(library: str, gpu: FakeGpu) -> None:
+    device = open_device(library=library)
+    assert not device.driver.can_capture
+    with device.current(), pytest.raises(BackendError, match="no calls for CUDA graphs; install cuda-python"):
+        device.stream().capture(lambda: None)
+    device.close()
+    gpu.check()
+
+
+def test_attributes(library: str, gpu: FakeGpu) -> None:
+    device = open_device(library=library)
+    found = device.attributes
+    assert (found.name, found.compute_capability, found.memory) == ("NVIDIA Fake", (8, 7), 8 << 30)
+    assert (found.integrated, found.can_map, found.driver, device.mapped) == (False, True, 13000, False)
+    device.close()
+    for integrated, can_map, mapped in ((True, True, True), (True, False, False)):
+        gpu.integrated, gpu.can_map = integrated, can_map
+        other = open_device(library=library)
+        assert other.mapped is mapped
+        other.close()
+    gpu.check()
+
+
+def test_resources_are_freed_once_and_early_when_asked(library: str, gpu: FakeGpu) -> None:
+    device = open_device(library=library)
+    with device.current():
+        memory, host, stream = device.buffer(8), device.host_buffer(8), device.stream()
+        memory.close()
+        memory.close()
+        assert gpu.live == ["host", "stream"]
+    del host, stream
+    device.close()
+    gpu.check()
+
+
+def test_closing_from_another_thread(library: str, gpu: FakeGpu) -> None:
+    device = open_device(library=library)
+    cuda_contract.round_trip(device)
+    closing = threading.Thread(target=device.close)
+    closing.start()
+    closing.join()
+    gpu.check()
+
+
+def everything(library: str) -> None:
+    """Use every call once."""
+    device = open_device(library=library)
+    try:
+        cuda_contract.round_trip(device)
+        cuda_contract.mapped_memory_has_an_address(device)
+        cuda_contract.events_tell_the_time(device)
+        if device.driver.can_capture:
+            cuda_contract.captured_work_is_done_when_launched(device)
+    finally:
+        device.close()
+
+
+def test_every_call_may_fail(
+    library: str, gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No leak but of what CUDA itself refused to take back, nothing freed twice, and one clear error."""
+    everything(library)
+    calls = len(gpu.calls)
+    assert calls > 60
+    module, make = FAKES[library]
+    quiet = []
+    for number in range(1, calls + 1):
+        broken = FakeGpu(fail_at=number)
+        monkeypatch.setitem(sys.modules, module, make(broken))
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            said = refusal(library)
+        if said is None:
+            quiet.append(broken.calls[number - 1])
+        else:
+            assert "CUDA_ERROR_ILLEGAL_ADDRESS" in said
+            assert "\n" not in said
+        broken.check(lost=1)
+        if broken.live and library == "cuda-python":
+            assert said or "not all GPU resources were freed" in caplog.text
+    assert {name.split()[0] for name in quiet} <= {"drop", "push", "pop", "release", "synchronise"}
+
+
+def refusal(library: str) -> str | None:
+    """What using everything ends with, None when nothing is raised."""
+    try:
+        everything(library)
+    except BackendError as error:
+        return str(error)
+    return None
+
+
+def test_full_memory_is_no_broken_device(library: str, gpu: FakeGpu) -> None:
+    device = open_device(library=library)
+    gpu.fail_at, gpu.fail_with = len(gpu.calls) + 2, NO_MEMORY
+    with device.current(), pytest.raises(BackendError, match="take a smaller batch") as caught:
+        device.buffer(64)
+    assert not isinstance(caught.value, DeviceError)
+    cuda_contract.round_trip(device)
+    device.close()
+    gpu.check()
+
+
+def test_missing_driver_and_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("cuda.bindings.driver", "pycuda.driver"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(
+        BackendError, match=r"cuda-python: cannot be imported.*; pycuda: cannot be imp.*"
+    ) as e:
+        open_device()
+    assert e.value.exit_code == 3
+    assert "\n" not in str(e.value)
+
+
+def test_driver_that_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """cuda-python says so when it is called first, with an exception of its own."""
+    module = cuda_python(FakeGpu())
+
+    def no_driver(_flags: int) -> None:
+        raise RuntimeError("Failure finding libcuda.so\nmore")
+
+    monkeypatch.setattr(module, "cuInit", no_driver)
+    monkeypatch.setitem(sys.modules, "cuda.bindings.driver", module)
+    with pytest.raises(BackendError, match=r"no NVIDIA driver: Failure finding libcuda\.so"):
+        open_device(library="cuda-python")
+
+
+def test_pycuda_takes_over_where_cuda_python_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = FakeGpu()
+    monkeypatch.setitem(sys.modules, "cuda.bindings.driver", None)
+    monkeypatch.setitem(sys.modules, "pycuda.driver", pycuda(gpu))
+    device = open_device()
+    assert device.driver.name == "pycuda"
+    device.close()
+    gpu.check()
+
+
+def test_real_cuda_python_without_a_driver() -> None:
+    """The library itself, if it is installed: an error and no crash."""
+    pytest.importorskip("cuda.bindings.driver", reason="needs cuda-python")
+    driver = Path("/proc/driver/nvidia").exists() or Path("/dev/nvhost-gpu").exists()
+    if driver:
+        pytest.skip("there is a driver: tests/gpu")
+    with pytest.raises(BackendError, match="GPU: cuda-python: ") as caught:
+        open_device(library="cuda-python")
+    assert "\n" not in str(caught.value)
