@@ -7,9 +7,10 @@ A backend asks for the plan of a rung and gets the verified bytes, or why there 
         raise outcome.error()
     engine = runtime.deserialize_cuda_engine(outcome.plan)
 
-``device`` is the `PlanDevice` of the GPU at hand. Plans are written by `foundry_edge_export` alone.
+``device`` is the `PlanDevice` of the GPU at hand: `device_of` makes it from what CUDA says. Plans are written by `foundry_edge_export` alone.
 """
 
+from foundry_edge_runtime.plans.device import device_of
 from foundry_edge_runtime.plans.folder import plan_folder, secure
 from foundry_edge_runtime.plans.manifest import (
     BatchProfile,
@@ -35,6 +36,7 @@ __all__ = [
     "PlanRequest",
     "PlanState",
     "PlanStore",
+    "device_of",
     "plan_folder",
     "secure",
 ]
