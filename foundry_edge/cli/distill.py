@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 QUERIES: tuple[Literal["anchored", "cosine", "learned"], ...] = ("anchored", "cosine", "learned")
 ROUTINGS: tuple[Literal["hard", "soft"], ...] = ("hard", "soft")
 RESIDUALS: tuple[Literal["mapped", "update"], ...] = ("mapped", "update")
+TOKENIZERS: tuple[Literal["full", "lite"], ...] = ("full", "lite")
 Name = TypeVar("Name", bound=str)
 
 
@@ -41,6 +42,8 @@ def distill(
     heads: student.Heads = None,
     routing: student.Routing = None,
     residual: student.Residual = None,
+    tokenizer: student.Tokenizer = None,
+    lite_width: student.LiteWidth = None,
     gate: student.Gate = False,
     merge_rate: student.MergeRate = 0.75,
     freeze_encoder: student.FreezeEncoder = False,
@@ -72,6 +75,8 @@ def distill(
         heads=heads,
         routing=_one_of(routing, ROUTINGS, "--routing"),
         residual=_one_of(residual, RESIDUALS, "--residual"),
+        tokenizer=_one_of(tokenizer, TOKENIZERS, "--tokenizer"),
+        lite_width=lite_width,
         gate=gate or None,
         merge_rate=merge_rate,
         freeze_encoder=freeze_encoder,

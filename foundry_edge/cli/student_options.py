@@ -55,6 +55,13 @@ Residual = Annotated[
         help="What a token adds to what returns: itself (update, the default of dso) or a map of it (mapped)."
     ),
 ]
+Tokenizer = Annotated[
+    str | None,
+    typer.Option(help="full (the teacher's, frozen) or lite (a light one, learned along)."),
+]
+LiteWidth = Annotated[
+    int | None, typer.Option(help="Width of the light tokenizer's first layer [default: 32].", min=4)
+]
 Gate = Annotated[bool, typer.Option("--gate", help="Train a gate too: tokens may bypass the SuperTokens.")]
 MergeRate = Annotated[
     float, typer.Option(help="Share of the tokens that the gate is to merge.", min=0, max=1)

@@ -111,3 +111,34 @@ def augment(groups: Tensor, centers: Tensor, draws: Tensor) -> tuple[Tensor, Ten
     scale = 0.8 + 0.4 * draws[:, 3:AUGMENT_DRAWS]
     matrix = (turn @ torch.diag_embed(scale * mirror)).transpose(1, 2)
     return groups @ matrix[:, None], centers @ matrix
+
+
+@dataclass(frozen=True)
+class Views:
+    """Clouds made of the variants of M shapes, view by view: cloud v * M + i shows shape i.
+
+    Attributes:
+        shapes: M grouped shapes; view v takes variant v modulo their number.
+        draws: (V * M, AUGMENT_DRAWS), see `augment`; view 0 stays as it is.
+    """
+
+    shapes: GroupedShapes
+    draws: Tensor
+
+    @staticmethod
+    def of(shapes: GroupedShapes, views: int, seed: int) -> Views:
+        """``views`` views V of every shape, with draws that depend on ``seed``."""
+        generator = torch.Generator().manual_seed(seed)
+        return Views(shapes, torch.rand(len(shapes) * views, AUGMENT_DRAWS, generator=generator))
+
+    def __len__(self) -> int:
+        return len(self.draws)
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Groups (B, c, K, 3) and centres (B, c, 3), float32, of clouds ``index`` (B,)."""
+        view = index // len(self.shapes)
+        variants = self.shapes.groups.shape[1]
+        groups, centers = self.shapes.batch(index % len(self.shapes), view % variants)
+        moved_groups, moved_centers = augment(groups, centers, self.draws[index])
+        plain = (view == 0)[:, None, None]
+        return torch.where(plain[..., None], groups, moved_groups), torch.where(plain, centers, moved_centers)

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from foundry_edge.models.config import CompressedConfig, TeacherConfig
+from foundry_edge.models.config import CompressedConfig
 from foundry_edge.models.heads import ClassificationHead, pool
+from foundry_edge.models.lite_tokenizer import LiteTokenizer
 from foundry_edge.models.position import PositionalEncoding
 from foundry_edge.models.reducer import Sampling
 from foundry_edge.models.teacher import Teacher
@@ -29,17 +30,26 @@ class Reconstruction(NamedTuple):
     merge: Tensor | None = None
 
 
+def make_tokenizer(config: CompressedConfig) -> Tokenizer | LiteTokenizer:
+    """The tokenizer that a config asks for, with random weights."""
+    teacher = config.teacher
+    if config.tokenizer == "lite":
+        return LiteTokenizer(teacher.width, config.lite_width)
+    return Tokenizer(teacher.width, teacher.conv_bias, teacher.reduce_from)
+
+
 class Compressed(nn.Module):
-    """Base of students and baselines: imitates Y (B, c, d) from the teacher's own tokens.
+    """Base of students and baselines: imitates Y (B, c, d) from the teacher's tokens, or from its own.
 
     A method is one subclass: it says how tokens become features, and what it takes from the teacher.
     """
 
     config: CompressedConfig
 
-    def __init__(self, teacher: TeacherConfig) -> None:
+    def __init__(self, config: CompressedConfig) -> None:
         super().__init__()
-        self.tokenizer = Tokenizer(teacher.width, teacher.conv_bias, teacher.reduce_from)
+        teacher = config.teacher
+        self.tokenizer = make_tokenizer(config)
         self.position = PositionalEncoding(teacher.width)
         self.head = ClassificationHead(teacher.width, len(teacher.labels)) if teacher.labels else None
 
@@ -56,8 +66,9 @@ class Compressed(nn.Module):
 
     @torch.no_grad()
     def start_from(self, teacher: Teacher) -> None:
-        """Copy tokenizer, positions and head; a subclass adds what else it takes."""
-        self.tokenizer.load_state_dict(teacher.tokenizer.state_dict())
+        """Copy positions, head and a full tokenizer; a subclass adds what else it takes."""
+        if isinstance(self.tokenizer, Tokenizer):
+            self.tokenizer.load_state_dict(teacher.tokenizer.state_dict())
         self.position.load_state_dict(teacher.position.state_dict())
         if self.head is not None and teacher.head is not None:
             self.head.load_state_dict(teacher.head.state_dict())

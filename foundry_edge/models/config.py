@@ -12,6 +12,7 @@ from foundry_edge_runtime.grouping import Preprocessing
 Query = Literal["learned", "cosine", "anchored"]
 Routing = Literal["hard", "soft"]
 Residual = Literal["mapped", "update"]
+TokenizerKind = Literal["full", "lite"]
 Config = TypeVar("Config", bound=BaseModel)
 
 
@@ -53,6 +54,8 @@ class CompressedConfig(BaseModel):
     kind: str
     teacher: TeacherConfig = VIT_TI
     teacher_sha256: str = Field("", description="of the weights that it was distilled from")
+    tokenizer: TokenizerKind = Field("full", description="the teacher's own, or a light one that is learned")
+    lite_width: int = Field(32, ge=4, description="h, width of the first layer of the light tokenizer")
 
 
 class StudentConfig(CompressedConfig):

@@ -24,6 +24,13 @@ def tokenizer_macs(config: TeacherConfig) -> int:
     return spec.groups * (spec.group_size * per_point + 256 * 512 + config.reduce_from * config.width)
 
 
+def lite_tokenizer_macs(config: CompressedConfig) -> int:
+    """Light tokenizer: 3-h-2h per point, 2h-8h-d per group."""
+    spec, h = config.teacher.preprocessing, config.lite_width
+    per_group = 16 * h * h + 8 * h * config.teacher.width
+    return spec.groups * (spec.group_size * (3 * h + 2 * h * h) + per_group)
+
+
 def position_macs(config: TeacherConfig, width: int | None = None) -> int:
     """MLP 3-128-d on the c centres."""
     return config.preprocessing.groups * (3 * 128 + 128 * (width or config.width))
@@ -42,8 +49,10 @@ def encoder_macs(config: TeacherConfig, count: int) -> int:
 
 def teacher_macs(config: TeacherConfig) -> Stages:
     """Stage -> multiply-accumulates of one cloud through the teacher."""
-    stages = _entrance(config) | {
-        "encoder": encoder_macs(config, config.preprocessing.groups + config.cls_token)
+    stages = {
+        "tokenizer": tokenizer_macs(config),
+        "position": position_macs(config),
+        "encoder": encoder_macs(config, config.preprocessing.groups + config.cls_token),
     }
     return stages | _head(config)
 
@@ -59,7 +68,7 @@ def student_macs(config: StudentConfig, count: int, bypassed: int = 0) -> Stages
     size = config.teacher
     groups, width = size.preprocessing.groups, size.width
     per_block = block_macs(width, size.mlp_ratio, count + bypassed)
-    stages = _entrance(size)
+    stages = _entrance(config)
     if config.mixing_blocks:
         stages["mixing"] = config.mixing_blocks * block_macs(width, size.mlp_ratio, groups)
     if config.gate:
@@ -76,14 +85,14 @@ def truncation_macs(config: TruncationConfig) -> Stages:
     """Stage -> multiply-accumulates of one cloud through a truncated teacher."""
     size = config.teacher
     per_block = block_macs(size.width, size.mlp_ratio, size.preprocessing.groups)
-    return _entrance(size) | {"encoder": config.depth * per_block} | _head(size)
+    return _entrance(config) | {"encoder": config.depth * per_block} | _head(size)
 
 
 def mimicry_macs(config: MimicryConfig) -> Stages:
     """Stage -> multiply-accumulates of one cloud through a small mimic."""
     size, groups = config.teacher, config.teacher.preprocessing.groups
     stages = {
-        "tokenizer": tokenizer_macs(size),
+        "tokenizer": _own_tokenizer(config),
         "position": position_macs(size, config.width),
         "encoder": config.depth * block_macs(config.width, 4.0, groups),
         "projections": 2 * groups * size.width * config.width,
@@ -106,8 +115,12 @@ def compressed_macs(config: CompressedConfig, count: int = 0, bypassed: int = 0)
     raise TypeError(f"no count for models of kind {config.kind}")
 
 
-def _entrance(config: TeacherConfig) -> Stages:
-    return {"tokenizer": tokenizer_macs(config), "position": position_macs(config)}
+def _entrance(config: CompressedConfig) -> Stages:
+    return {"tokenizer": _own_tokenizer(config), "position": position_macs(config.teacher)}
+
+
+def _own_tokenizer(config: CompressedConfig) -> int:
+    return lite_tokenizer_macs(config) if config.tokenizer == "lite" else tokenizer_macs(config.teacher)
 
 
 def _assignment(config: StudentConfig, count: int) -> int:

@@ -13,6 +13,7 @@ from foundry_edge.models.config import (
     Routing,
     StudentConfig,
     TeacherConfig,
+    TokenizerKind,
     checked,
 )
 from foundry_edge.models.mimicry import Mimicry, MimicryConfig
@@ -49,6 +50,8 @@ class Choices(TypedDict, total=False):
         routing: how SuperTokens return to tokens.
         residual: what each token adds to what returns.
         gate: give the student a Foundry-Gate.
+        tokenizer: ``full`` (the teacher's, frozen) or ``lite``, learned along.
+        lite_width: of the light tokenizer.
     """
 
     tokens: tuple[int, ...] | None
@@ -60,6 +63,8 @@ class Choices(TypedDict, total=False):
     routing: Routing | None
     residual: Residual | None
     gate: bool | None
+    tokenizer: TokenizerKind | None
+    lite_width: int | None
 
 
 METHODS = (*REDUCERS, *(kind for kind in KINDS if kind != "student"))

@@ -38,7 +38,7 @@ class Mimicry(Compressed):
     config: MimicryConfig
 
     def __init__(self, config: MimicryConfig) -> None:
-        super().__init__(config.teacher)
+        super().__init__(config)
         outer, inner = config.teacher.width, config.width
         self.config = config
         self.norm = nn.LayerNorm(outer)

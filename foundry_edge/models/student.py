@@ -26,7 +26,7 @@ class Student(Compressed):
     config: StudentConfig
 
     def __init__(self, config: StudentConfig) -> None:
-        super().__init__(config.teacher)
+        super().__init__(config)
         size = config.teacher
         self.config = config
         self.mixing = nn.ModuleList(

@@ -34,7 +34,7 @@ class Truncation(Compressed):
     config: TruncationConfig
 
     def __init__(self, config: TruncationConfig) -> None:
-        super().__init__(config.teacher)
+        super().__init__(config)
         size = config.teacher
         self.config = config
         self.encoder = Encoder(size.width, config.depth, size.heads, size.mlp_ratio, size.qkv_bias)

@@ -131,23 +131,18 @@ def distill(
     console = Console(stderr=True)
     teacher_model = load_teacher(teacher)
     torch.manual_seed(settings.seed)
-    student = make_method(
-        "dso" if method in SPECIALISTS else method,
-        teacher_model.config,
-        teacher_digest(teacher) if teacher_features is None else "",
-        **choices,
-    )
+    digest = teacher_digest(teacher) if teacher_features is None else ""
+    student = make_method("dso" if method in SPECIALISTS else method, teacher_model.config, digest, **choices)
     student.start_from(teacher_model)
     parts = method == "kd-parts"
     lesson = _prepare(teacher_model, data, teacher_features, views, settings, out / "cache", console, parts)
     project = lesson.foreign.projection if lesson.foreign else None
     before = measure(student, lesson.held_out, project)
     options = (temperature, merge_rate, freeze_encoder)
-    objective = (
-        specialist(method, student, lesson.targets, lesson.fit, *options)
-        if method in SPECIALISTS
-        else Distillation(student, lesson.targets, *options, project)
-    )
+    if method in SPECIALISTS:
+        objective: Distillation = specialist(method, student, lesson.targets, lesson.fit, *options)
+    else:
+        objective = Distillation(student, lesson.targets, *options, project)
     train_logged(objective, len(lesson.targets), settings, out, console, resume)
     after = measure(student, lesson.held_out, project)
     result = DistillReport(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from foundry_edge.data.groupings import GroupedShapes, Views
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.teachers.features import Pair, PointFeatures, interpolate, pair_scans, read_features
 from foundry_edge.training.targets import TeacherTargets
@@ -112,37 +113,39 @@ def split_pairs(pairs: list[Pair]) -> tuple[list[Pair], list[Pair]]:
 
 def _standardised(targets: TeacherTargets, mean: Tensor, deviation: Tensor) -> TeacherTargets:
     features = ((targets.features - mean) / deviation).clamp(-1e4, 1e4).half()
-    return TeacherTargets(targets.tokens, targets.centers, features)
+    return replace(targets, features=features)
 
 
 def _targets(
     start: Teacher, pairs: list[Pair], views: int, seed: int, on_scan: Callable[[int], None]
 ) -> TeacherTargets:
-    """Tokens (float16), centres and features (float32) of all views of all pairs."""
+    """Groups and tokens (float16), centres and features (float32) of all views of all pairs."""
     rng = np.random.default_rng(seed)
-    rows: list[tuple[Tensor, Tensor, Tensor]] = []
+    rows: list[tuple[Tensor, ...]] = []
     for done, pair in enumerate(pairs, start=1):
         cloud, features = read_points(pair.scan), read_features(pair.features)
         for view in range(views):
             rows.append(_view(start, cloud, features, rng if view else None, pair))
-        if rows[-1][2].shape != rows[0][2].shape:
-            raise _other_width(pair, rows[-1][2].shape[-1], rows[0][2].shape[-1])
+        if rows[-1][3].shape != rows[0][3].shape:
+            raise _other_width(pair, rows[-1][3].shape[-1], rows[0][3].shape[-1])
         on_scan(done)
-    tokens, centers, targets = (torch.stack(parts) for parts in zip(*rows, strict=True))
-    return TeacherTargets(tokens, centers, targets)
+    groups, centers, tokens, targets = (torch.stack(parts) for parts in zip(*rows, strict=True))
+    clouds = Views.of(GroupedShapes(groups[:, None], centers[:, None]), 1, seed)
+    return TeacherTargets(tokens, centers, targets, clouds)
 
 
 def _view(
     start: Teacher, cloud: PointCloud, found: PointFeatures, rng: np.random.Generator | None, pair: Pair
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, ...]:
     xyz = cloud.xyz
     if rng is not None:
         xyz = xyz[rng.choice(len(xyz), max(int(len(xyz) * SUBSET), 1), replace=False)]
     groups, centers, places = grouped_in_place(xyz, start.config.preprocessing)
     radius = float(np.linalg.norm(cloud.xyz - cloud.xyz.mean(axis=0), axis=1).max())
     targets = interpolate(found, places + cloud.origin, radius, pair.features)
-    tokens = start.tokenizer(torch.from_numpy(groups)[None])[0].half()
-    return tokens, torch.from_numpy(centers), torch.from_numpy(targets)
+    grouped = torch.from_numpy(groups)
+    tokens = start.tokenizer(grouped[None])[0].half()
+    return grouped.half(), torch.from_numpy(centers), tokens, torch.from_numpy(targets)
 
 
 def grouped_in_place(xyz: FloatArray, spec: Preprocessing) -> tuple[FloatArray, FloatArray, FloatArray]:

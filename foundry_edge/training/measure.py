@@ -11,7 +11,7 @@ from torch import nn
 from foundry_edge.evaluation.fidelity import Fidelity, fidelity
 from foundry_edge.models.compressed import Compressed, Reconstruction
 from foundry_edge.models.dso import usage
-from foundry_edge.training.targets import TeacherTargets
+from foundry_edge.training.targets import TeacherTargets, tokens_for
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Measured:
 def measure(
     model: Compressed, held_out: TeacherTargets, project: nn.Module | None = None
 ) -> dict[int, Measured]:
-    """Fidelity and usage at every budget, from cached tokens (float32 arithmetic).
+    """Fidelity and usage at every budget, from cached tokens or its own (float32 arithmetic).
 
     ``project`` takes the model's output to the features that it is compared with. A method without budgets
     has one entry, under the number of tokens c.
@@ -37,7 +37,8 @@ def measure(
     for count in model.budgets or (held_out.tokens.shape[1],):
         features, figures = [], []
         for rows in torch.arange(len(held_out)).split(64):
-            tokens, centers, _ = held_out.batch(rows, device)
+            cached, centers, _ = held_out.batch(rows, device)
+            tokens = tokens_for(model, held_out, rows, cached)
             made = model.reconstruct(tokens, centers, count)
             features.append((made.features if project is None else project(made.features)).cpu())
             figures.append(_usage(made))

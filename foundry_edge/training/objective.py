@@ -12,15 +12,20 @@ from foundry_edge.models.student import Student
 from foundry_edge.training.engine import Step
 from foundry_edge.training.merge_rate import MergeRate
 from foundry_edge.training.schedule import cosine
-from foundry_edge.training.targets import TeacherTargets
+from foundry_edge.training.targets import TeacherTargets, tokens_for
 
 TEMPERATURE = (1.0, 0.3)
+TOKEN_SHARE = 0.3
+"""Weight of the teacher's tokens in the loss of a student with a tokenizer of its own."""
+SCALE_ROWS = 256
+"""Clouds from which the scale of each channel of the teacher's tokens is taken."""
 
 
 class Distillation(nn.Module):
     """One elastic student: each step draws one budget s and trains that prefix of SuperTokens.
 
-    With one budget the student is a dedicated one. Tokenizer, positions and head stay the teacher's.
+    With one budget the student is a dedicated one. Tokenizer, positions and head stay the teacher's; a light
+    tokenizer learns the teacher's tokens along with the features.
 
     Args:
         model: what is trained, in place.
@@ -46,6 +51,7 @@ class Distillation(nn.Module):
         self.project = project or nn.Identity()
         self.temperature = temperature
         gated = isinstance(model, Student) and model.gate is not None
+        self.token_scale = targets.tokens[:SCALE_ROWS].float().flatten(0, 1).std(dim=0).clamp_min(1e-3)
         self.merge_rate = MergeRate(merge_rate) if gated else None
         freeze(model, freeze_encoder)
 
@@ -53,11 +59,17 @@ class Distillation(nn.Module):
         """Smooth L1 at a budget drawn from the step's generator."""
         budgets = self.student.budgets or (0,)
         count = budgets[int(step.generator.initial_seed() % len(budgets))]
-        tokens, centers, features = self.targets.batch(step.index, next(self.student.parameters()).device)
+        wanted, centers, features = self.targets.batch(step.index, next(self.student.parameters()).device)
+        tokens = tokens_for(self.student, self.targets, step.index, wanted)
         sampling = Sampling(cosine(step.progress, *self.temperature), step.uniform)
         made = self.student.reconstruct(tokens, centers, count, sampling)
         loss = self.criterion(self.project(made.features).float(), features, step.index)
         figures = {f"loss_s{count}": float(loss.detach())} if count else {}
+        if self.student.config.tokenizer == "lite":
+            scale = self.token_scale.to(wanted.device)
+            gap = smooth_l1_loss(tokens.float() / scale, wanted / scale)
+            figures["token_loss"] = float(gap.detach())
+            loss = loss + TOKEN_SHARE * gap
         if made.assignment is not None:
             figures |= _usage(made.assignment, count)
         if self.merge_rate is not None and made.merge is not None:
@@ -89,8 +101,10 @@ def _usage(assignment: Tensor, count: int) -> dict[str, float]:
 
 
 def freeze(model: Compressed, encoder: bool = False) -> None:
-    """Keep tokenizer, positions and head as they are; with ``encoder`` the teacher's blocks too."""
-    frozen: list[nn.Module | None] = [model.tokenizer, model.position, model.head]
+    """Keep the teacher's tokenizer, positions and head as they are; with ``encoder`` its blocks too."""
+    frozen: list[nn.Module | None] = [model.position, model.head]
+    if model.config.tokenizer == "full":
+        frozen.append(model.tokenizer)
     if encoder:
         frozen += [getattr(model, name, None) for name in ("encoder", "mixing")]
     for part in frozen:

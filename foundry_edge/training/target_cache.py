@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from foundry_edge.data.corpus import grouped_corpus, training_side
-from foundry_edge.data.groupings import GroupedShapes
+from foundry_edge.data.groupings import GroupedShapes, Views
 from foundry_edge.data.shapes import TEST, ShapeSet
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.training.settings import TrainSettings
@@ -93,18 +93,20 @@ def kept_targets(
     """`teacher_targets`, kept in ``folder`` under a key of weights, groups and all parameters."""
     if folder is None:
         return teacher_targets(teacher, data, views, seed, precision, on_batch)
-    path = folder / f"targets-{_key(teacher, data, views, seed, precision)}.pt"
+    clouds = Views.of(data, views, seed)
+    path = folder / f"targets-{_key(teacher, clouds, precision)}.pt"
     if not path.exists():
         made = teacher_targets(teacher, data, views, seed, precision, on_batch)
         with replacing(path) as partial:
             torch.save({"tokens": made.tokens, "centers": made.centers, "features": made.features}, partial)
     stored = torch.load(path, weights_only=True, mmap=True)
-    return TeacherTargets(stored["tokens"], stored["centers"], stored["features"])
+    return TeacherTargets(stored["tokens"], stored["centers"], stored["features"], clouds)
 
 
-def _key(teacher: Teacher, data: GroupedShapes, views: int, seed: int, precision: torch.dtype) -> str:
-    digest = hashlib.sha256(f"{teacher.config.model_dump_json()} {views} {seed} {precision}".encode())
-    for part in (*teacher.state_dict().values(), data.groups, data.centers):
+def _key(teacher: Teacher, clouds: Views, precision: torch.dtype) -> str:
+    digest = hashlib.sha256(f"{teacher.config.model_dump_json()} {precision}".encode())
+    shapes = clouds.shapes
+    for part in (*teacher.state_dict().values(), shapes.groups, shapes.centers, clouds.draws):
         digest.update(part.contiguous().numpy().data)
     return digest.hexdigest()[:16]
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from foundry_edge.data.groupings import AUGMENT_DRAWS, GroupedShapes, augment
+from foundry_edge.data.groupings import GroupedShapes, Views
+from foundry_edge.models.compressed import Compressed
 from foundry_edge.models.teacher import Teacher
 
 
@@ -20,11 +21,13 @@ class TeacherTargets:
         tokens: (M, c, d) float16, the tokenizer's output T.
         centers: (M, c, 3) float32.
         features: (M, c, d) float16, the teacher's output Y.
+        clouds: the groups that they were computed from, for a student with a tokenizer of its own.
     """
 
     tokens: Tensor
     centers: Tensor
     features: Tensor
+    clouds: Views
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -34,6 +37,21 @@ class TeacherTargets:
         parts = (self.tokens[index], self.centers[index], self.features[index])
         tokens, centers, features = (part.to(device).float() for part in parts)
         return tokens, centers, features
+
+
+def tokens_for(model: Compressed, targets: TeacherTargets, index: Tensor, cached: Tensor) -> Tensor:
+    """Tokens (B, c, d) that ``model`` works on: the teacher's, or those of its own light tokenizer.
+
+    Args:
+        model: a student or baseline.
+        targets: where the clouds are.
+        index: which of them.
+        cached: (B, c, d), the teacher's tokens of those clouds.
+    """
+    if model.config.tokenizer == "full":
+        return cached
+    out: Tensor = model.tokenizer(targets.clouds.batch(index)[0].to(cached.device))
+    return out
 
 
 @torch.no_grad()
@@ -56,28 +74,15 @@ def teacher_targets(
         precision: autocast type of the teacher, torch.float32 for none.
         on_batch: told (clouds done, clouds in all).
     """
-    config = teacher.config
-    total, shape = len(data) * views, (config.preprocessing.groups, config.width)
-    tokens, features = (
-        torch.empty(total, *shape, dtype=torch.float16),
-        torch.empty(total, *shape, dtype=torch.float16),
-    )
-    centers_all = torch.empty(total, shape[0], 3)
-    generator = torch.Generator().manual_seed(seed)
+    clouds = Views.of(data, views, seed)
+    shape = (len(clouds), teacher.config.preprocessing.groups, teacher.config.width)
+    tokens, features = torch.empty(*shape, dtype=torch.float16), torch.empty(*shape, dtype=torch.float16)
+    centers_all = torch.empty(*shape[:2], 3)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision is torch.bfloat16):
-        for rows in torch.arange(total).split(batch):
-            index, view = rows % len(data), rows // len(data)
-            groups, centers = data.batch(index, view % data.groups.shape[1])
-            moved_groups, moved_centers = augment(
-                groups, centers, torch.rand(len(rows), AUGMENT_DRAWS, generator=generator)
-            )
-            plain = (view == 0)[:, None, None]
-            groups, centers = (
-                torch.where(plain[..., None], groups, moved_groups),
-                torch.where(plain, centers, moved_centers),
-            )
+        for rows in torch.arange(len(clouds)).split(batch):
+            groups, centers = clouds.batch(rows)
             token = teacher.tokenizer(groups)
             tokens[rows], centers_all[rows] = token.half(), centers
             features[rows] = teacher.encode_tokens(token, teacher.position(centers)).half()
-            on_batch(int(rows[-1]) + 1, total)
-    return TeacherTargets(tokens, centers_all, features)
+            on_batch(int(rows[-1]) + 1, len(clouds))
+    return TeacherTargets(tokens, centers_all, features, clouds)

@@ -42,6 +42,7 @@ FORMS: list[dict[str, object]] = [
     {"query": "learned"},
     {"mixing_blocks": 1, "residual": "update"},
     {"depth": 1, "routing": "soft"},
+    {"tokenizer": "lite", "lite_width": 16},
 ]
 
 
@@ -69,6 +70,15 @@ def test_every_method(method: str) -> None:
     count = 4 if model.budgets else 0
     counted = _counted(lambda: model(*_clouds(), count)) - FOLDING
     assert _body(compressed_macs(model.config, count)) == pytest.approx(counted, rel=0.01)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_with_a_light_tokenizer(method: str) -> None:
+    model = make_method(method, LABELLED, "", tokenizer="lite")
+    count = 4 if model.budgets else 0
+    counted = _counted(lambda: model(*_clouds(), count))
+    assert _body(compressed_macs(model.config, count)) == pytest.approx(counted, rel=0.01)
+    assert compressed_macs(model.config, count)["tokenizer"] < teacher_macs(LABELLED)["tokenizer"] / 10
 
 
 @pytest.mark.parametrize("bypassed", [0, 6, GROUPS])

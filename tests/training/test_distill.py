@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from foundry_edge.data.groupings import group_shapes
+from foundry_edge.data.groupings import Views, group_shapes
 from foundry_edge.data.shapes import TEST, load_npz
+from foundry_edge.models.compressed import Compressed
 from foundry_edge.models.config import TeacherConfig
+from foundry_edge.models.lite_tokenizer import LiteTokenizer
 from foundry_edge.models.load import load_model, load_student, load_teacher
 from foundry_edge.models.store import WEIGHTS, save_weights
 from foundry_edge.models.teacher import Teacher
@@ -120,6 +122,21 @@ def test_a_baseline_goes_through_the_same_loop(
     assert load_model(tmp_path).width == 48
 
 
+@pytest.mark.parametrize("method", ["dso", "truncation"])
+def test_a_light_tokenizer_learns_the_teachers_tokens(
+    method: str, teacher: Path, sticks: Path, tmp_path: Path
+) -> None:
+    lite: dict[str, Any] = {"tokenizer": "lite", "lite_width": 8}
+    report = distill(teacher, [sticks], method=method, out=tmp_path, views=2, settings=SMALL, **lite)
+    for row in report.budgets:
+        assert row.after.smooth_l1 < 0.7 * row.before.smooth_l1
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert rows[-1]["token_loss"] < 0.9 * rows[0]["token_loss"]
+    model = load_model(tmp_path)
+    assert isinstance(model.module, Compressed)
+    assert isinstance(model.module.tokenizer, LiteTokenizer)
+
+
 def test_the_encoder_can_stay_the_teachers(teacher: Path, sticks: Path, tmp_path: Path) -> None:
     choices: dict[str, Any] = {"tokens": (4,), "mixing_blocks": 1, "freeze_encoder": True}
     distill(teacher, [sticks], out=tmp_path, views=1, settings=SHORT, **choices)
@@ -173,7 +190,7 @@ def test_a_token_belongs_to_the_part_of_the_points_around_its_centre(sticks: Pat
     shapes = load_npz(sticks)
     grouped = group_shapes(shapes.xyz, TINY.preprocessing, 1, 0)
     features = torch.zeros(len(shapes), 16, 48)
-    targets = TeacherTargets(features, grouped.centers[:, 0], features)
+    targets = TeacherTargets(features, grouped.centers[:, 0], features, Views.of(grouped, 1, 0))
     labels = part_task([shapes], targets, TINY.preprocessing).labels
     sure = grouped.centers[:, 0, :, 2].abs() > 0.3
     assert int(sure.sum()) > 50
