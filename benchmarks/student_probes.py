@@ -17,7 +17,7 @@ from foundry_edge.evaluation.probe import fit_probe
 from foundry_edge.models.compressed import Compressed
 from foundry_edge.models.heads import pool
 from foundry_edge.training.parts import part_data
-from foundry_edge.training.targets import TeacherTargets
+from foundry_edge.training.targets import TeacherTargets, tokens_for
 from foundry_edge_runtime.grouping import Preprocessing
 
 SHOTS, TRIALS = 10, 10
@@ -39,7 +39,8 @@ class ProbeSet:
         """Token features (M, c, d) of a compressed model."""
         parts = []
         for rows in torch.arange(len(self.targets)).split(64):
-            tokens, centers, _ = self.targets.batch(rows, torch.device("cpu"))
+            cached, centers, _ = self.targets.batch(rows, torch.device("cpu"))
+            tokens = tokens_for(model, self.targets, rows, cached)
             parts.append(model.reconstruct(tokens, centers, count).features)
         return torch.cat(parts)
 

@@ -118,6 +118,12 @@ def all_runs() -> list[Run]:
             Run(name, {"method": "dso", "tokens": ELASTIC, **best}, specialist=name)
             for name in ("kd-classification", "kd-parts")
         ),
+        *(_dso(f"lite-{h}", h == 32, **best, tokenizer="lite", lite_width=h) for h in (32, 16, 64)),
+        *(_dso(f"lite-32-depth-{k}", **best, tokenizer="lite", depth=k) for k in (4, 2)),
+        *(
+            Run(f"lite-truncation-{k}", {"method": "truncation", "depth": k, "tokenizer": "lite"}, k < 4)
+            for k in (1, 2, 4)
+        ),
         _dso("hybrid-32", **best | {"tokens": (*ELASTIC, 32)}),
     ]
 
@@ -136,6 +142,7 @@ class Bench:
     fit: list[ShapeSet]
     check: list[ShapeSet]
     views: int
+    judged: tuple[int, ...] = ELASTIC
     probes: dict[str, ProbeSet] = field(default_factory=dict)
 
     def execute(self, run: Run, seed: int) -> Rows:
@@ -183,7 +190,9 @@ class Bench:
             "weight_bytes": 4 * parameters,
             "latency": self.latency(model, count),
             "probes": {
-                name: probe.judge(probe.features(model, count)) for name, probe in self.probes.items()
+                name: probe.judge(probe.features(model, count))
+                for name, probe in self.probes.items()
+                if count in self.judged or not count
             },
         }
 
@@ -276,7 +285,17 @@ def prepare(options: argparse.Namespace) -> Bench:
     )
     digest = weights_sha256(model_folder(options.teacher))
     bench = Bench(
-        teacher, digest, settings, options.work, console, targets, held_out, fit, check, options.views
+        teacher,
+        digest,
+        settings,
+        options.work,
+        console,
+        targets,
+        held_out,
+        fit,
+        check,
+        options.views,
+        tuple(options.judge),
     )
     spec = teacher.config.preprocessing
     for path in options.probe:
@@ -305,6 +324,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--shapes", type=int, default=10**9, help="at most so many of each set")
     parser.add_argument("--seeds", type=int, default=3, help="of the headline runs")
     parser.add_argument("--only", default="*", help="pattern of run names")
+    parser.add_argument("--judge", type=int, nargs="*", default=ELASTIC, help="budgets that are probed")
     parser.add_argument("--accelerator", default="cpu")
     parser.add_argument("--list", action="store_true")
     return parser.parse_args()
