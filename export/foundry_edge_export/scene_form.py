@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm
 
 from foundry_edge.models.dso import COSINE_SCALE
+from foundry_edge.models.reducer import content
 from foundry_edge.models.student import Student
 from foundry_edge_export.inference import InferenceStudent
+from foundry_edge_runtime.errors import InputError
 
 
 class SceneTokens(nn.Module):
@@ -66,14 +67,15 @@ class SceneAssign(nn.Module):
         self, tokens: Tensor, positions: Tensor, anchor_tokens: Tensor, anchor_centers: Tensor
     ) -> Tensor:
         dso, count = self.dso, anchor_tokens.shape[0]
-        if dso.learned:
-            learned: Tensor = dso.compare(tokens)
-            return learned[:, :count]
-        anchors = _content(anchor_tokens, self.position(anchor_centers))
+        if dso.kind == "learned":
+            return _first(dso.compare(tokens), count)
+        keys = _unit(dso.key(content(tokens, positions)))
+        if dso.kind == "cosine":
+            return _first(dso.compare(keys), count)
+        anchors = content(anchor_tokens, self.position(anchor_centers))
         queries = _unit(dso.query(anchors) + dso.seeds[:count])
-        keys = _unit(dso.key(_content(tokens, positions)))
-        cosines: Tensor = keys @ queries.transpose(0, 1)
-        return COSINE_SCALE * cosines
+        cosines: Tensor = COSINE_SCALE * (keys @ queries.transpose(0, 1))
+        return cosines
 
 
 class SceneEncode(nn.Module):
@@ -118,9 +120,14 @@ def scene_stages(student: Student, dtype: torch.dtype = torch.float32) -> dict[s
     """The four stages by name, for every budget of the student.
 
     Raises:
-        InputError: the student is of a form that has no graph.
+        InputError: the student is of a form that has no graph for scenes.
     """
-    whole = InferenceStudent(student, student.config.tokens[-1], dtype)
+    if student.gate is not None:
+        raise InputError(
+            "a student with a gate has no graphs for scenes",
+            remedy="distil without --gate, or leave out --scene",
+        )
+    whole = InferenceStudent(student, student.config.tokens[-1], dtype=dtype)
     stages: dict[str, nn.Module] = {
         "tokens": SceneTokens(whole),
         "assign": SceneAssign(whole),
@@ -130,9 +137,9 @@ def scene_stages(student: Student, dtype: torch.dtype = torch.float32) -> dict[s
     return stages
 
 
-def _content(tokens: Tensor, positions: Tensor) -> Tensor:
-    width = (tokens.shape[-1],)
-    return layer_norm(tokens, width) + layer_norm(positions, width)
+def _first(logits: Tensor, count: int) -> Tensor:
+    """The logits (n, s) of a smaller budget: SuperTokens are nested prefixes."""
+    return logits[:, :count]
 
 
 def _unit(x: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ def run(
     precision: bundle_options.Precision = None,
     backend: bundle_options.Backend = None,
     strict: bundle_options.Strict = False,
+    scene: options.Scene = False,
     adaptive: options.Adaptive = False,
     batch: options.Batch = "1",
     workers: options.Workers = 1,
@@ -43,6 +44,44 @@ def run(
 ) -> None:
     """Name scans and compute their features, within a budget."""
     from foundry_edge.cli.logs import logging_to
+
+    if scene:
+        from foundry_edge.cli.scene import Unlike, show_scenes
+
+        unlike: Unlike = {
+            "--max-latency-ms": max_latency_ms,
+            "--min-accuracy": min_accuracy,
+            "--precision": None if precision == "fp32" else precision,
+            "--adaptive": adaptive,
+            "--batch": None if batch == "1" else batch,
+            "--workers": None if workers == 1 else workers,
+            "--isolate": isolate,
+            "--cluster": cluster,
+            "--watch": watch,
+            "--ledger": ledger,
+            "--viz": viz,
+        }
+        with logging_to(log_json):
+            code = show_scenes(
+                scan,
+                unlike=unlike,
+                strict=strict,
+                json=json,
+                bundle=bundle,
+                tokens=tokens,
+                max_memory_mb=max_memory_mb,
+                backend=backend,
+                save=save,
+                per_point=per_point,
+                salvage=salvage,
+                columns=columns,
+                topic=topic,
+                vertices=vertices,
+                seed=seed,
+            )
+        if code:
+            raise typer.Exit(code)
+        return
     from foundry_edge.cli.stream import show_all
     from foundry_edge_runtime.run import run as run_scans
     from foundry_edge_runtime.run import scans_of

@@ -13,6 +13,12 @@ Scan = Annotated[
         help="A scan, a folder, a bag, ros2:/topic, or '-': a scan or a list of paths on standard input.",
     ),
 ]
+Scene = Annotated[
+    bool,
+    typer.Option(
+        "--scene", help="The whole scan, however large, as one sequence of groups; features, no class."
+    ),
+]
 Adaptive = Annotated[
     bool, typer.Option("--adaptive", help="Hold --max-latency-ms under load by switching engines.")
 ]
