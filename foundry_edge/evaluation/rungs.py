@@ -13,7 +13,7 @@ from torch import Tensor
 
 from foundry_edge import models
 from foundry_edge.evaluation.features import Encode
-from foundry_edge.models.load import load_model, model_folder
+from foundry_edge.models.load import load_model, model_digest, model_folder
 from foundry_edge.models.model import Model
 from foundry_edge_runtime.backends import DEFAULT, available_backend
 from foundry_edge_runtime.bundle import Bundle, load_bundle
@@ -70,8 +70,8 @@ def open_rungs(
     """The rungs of a model, fewest tokens first.
 
     Args:
-        model: folder of a teacher, student or baseline, or of a bundle; ``embedded:teacher``,
-            ``embedded:student`` or ``embedded:bundle``.
+        model: folder of a teacher, student or baseline, or of a bundle; a published .ckpt or .pth file;
+            ``embedded:teacher``, ``embedded:student`` or ``embedded:bundle``.
         tokens: budgets to take; None takes all.
         precision: precision to take; None takes all. A network in torch is fp32.
         backend: that runs the engines of a bundle.
@@ -104,7 +104,9 @@ def _torch_rungs(
             where="--precision",
             remedy="give the bundle exported from it",
         )
-    model, digest = load_model(name), folder_digest(model_folder(name))
+    published = Path(name).is_file()
+    model = load_model(name)
+    digest = model_digest(name) if published else folder_digest(model_folder(name))
     unknown = sorted(set(tokens or ()) - set(model.budgets))
     if unknown:
         known = ", ".join(map(str, model.budgets)) or "none"

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from foundry_edge.data.array_cache import kept
 from foundry_edge.data.groupings import GroupedShapes, cached_groupings
 from foundry_edge.data.shape_set import TEST, TRAIN, ShapeSet
 from foundry_edge.evaluation.features import Advance, global_features, silent, token_features
 from foundry_edge.evaluation.rungs import EvaluatedRung
 from foundry_edge_runtime.errors import DataError
-from foundry_edge_runtime.files import replacing
 from foundry_edge_runtime.grouping import Preprocessing
 from foundry_edge_runtime.profile.store import cache_folder
 
@@ -87,12 +87,8 @@ class Judged:
         grouped = self.grouped(rung.preprocessing)
         digest = hashlib.sha256(np.ascontiguousarray(self.shapes.xyz).tobytes())
         digest.update(f"{rung.digest} {rung.preprocessing.model_dump_json()}".encode())
-        path = cache_folder() / "features" / f"{digest.hexdigest()[:24]}.npy"
-        if path.exists():
-            found = np.load(path, allow_pickle=False)
-            if found.shape == (len(self.shapes), 2 * rung.width):
-                return np.asarray(found, dtype=np.float32)
-        features = global_features(rung.encode, grouped, advance=self.advance, name=rung.name)
-        with replacing(path) as partial, partial.open("wb") as stream:
-            np.save(stream, features)
-        return features
+        return kept(
+            "features",
+            digest.hexdigest()[:24],
+            lambda: global_features(rung.encode, grouped, advance=self.advance, name=rung.name),
+        )

@@ -65,8 +65,8 @@ def load_teacher(name: str | Path = "embedded:teacher", *, heads: int | None = N
     return teacher.requires_grad_(False)
 
 
-def teacher_digest(name: str | Path) -> str:
-    """SHA-256 of what `load_teacher` reads of ``name``: the weights of a folder, or a published file.
+def model_digest(name: str | Path) -> str:
+    """SHA-256 of what a model is loaded from: the weights of a folder, or a published file.
 
     Raises:
         CheckpointError: there is no such folder.
@@ -104,11 +104,13 @@ class _Kind(BaseModel):
 def load_model(name: str | Path) -> Model:
     """Load whatever the folder ``name`` holds; frozen, in eval mode, float32.
 
-    config.json's field ``kind`` decides what it is.
+    config.json's field ``kind`` decides what it is; a file is a published teacher.
 
     Raises:
         CheckpointError: missing, damaged or of an unknown kind; the message names file and field.
     """
+    if Path(name).is_file():
+        return _teacher_model(str(name), load_teacher(name))
     folder = model_folder(name)
     kind = load_config(folder, _Kind).kind
     if kind == "teacher":

@@ -15,10 +15,11 @@ from foundry_edge.data.samples import load_samples
 from foundry_edge.data.shapes import ShapeSet, load_sets
 from foundry_edge.evaluation.fidelity import Fidelity
 from foundry_edge.models.compressed import Compressed
-from foundry_edge.models.load import load_teacher, teacher_digest
+from foundry_edge.models.load import load_teacher, model_digest
 from foundry_edge.models.methods import METHODS, Choices, make_method
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
+from foundry_edge.training.claim import claim
 from foundry_edge.training.engine import train
 from foundry_edge.training.feature_targets import FeatureTargets, feature_targets
 from foundry_edge.training.measure import measure
@@ -131,11 +132,12 @@ def distill(
     console = Console(stderr=True)
     teacher_model = load_teacher(teacher)
     torch.manual_seed(settings.seed)
-    digest = teacher_digest(teacher) if teacher_features is None else ""
+    digest = model_digest(teacher) if teacher_features is None else ""
     student = make_method("dso" if method in SPECIALISTS else method, teacher_model.config, digest, **choices)
     student.start_from(teacher_model)
     parts = method == "kd-parts"
     lesson = _prepare(teacher_model, data, teacher_features, views, settings, out / "cache", console, parts)
+    claim(out, _made_of(student, lesson, method, views, merge_rate, freeze_encoder, temperature), resume)
     project = lesson.foreign.projection if lesson.foreign else None
     before = measure(student, lesson.held_out, project)
     options = (temperature, merge_rate, freeze_encoder)
@@ -207,6 +209,27 @@ def _prepare(
             lambda done, total: status.update(f"features {done}/{total}"),
         )
     return _Lesson(found.fit, found.held_out, tuple(map(str, data)), found.scans, foreign=found)
+
+
+def _made_of(
+    student: Compressed,
+    lesson: _Lesson,
+    method: str,
+    views: int,
+    merge_rate: float,
+    freeze_encoder: bool,
+    temperature: tuple[float, float],
+) -> dict[str, Any]:
+    return {
+        **student.config.model_dump(mode="json", exclude={"kind"}),
+        "data": lesson.data,
+        "shapes": lesson.shapes,
+        "method": method,
+        "views": views,
+        "merge_rate": merge_rate,
+        "freeze_encoder": freeze_encoder,
+        "temperature": temperature,
+    }
 
 
 def _write(out: Path, student: Compressed, result: DistillReport) -> None:

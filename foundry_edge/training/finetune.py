@@ -19,15 +19,16 @@ from foundry_edge.evaluation.miou import part_lists, part_metrics
 from foundry_edge.evaluation.one_set import one_set
 from foundry_edge.evaluation.summary import Metrics
 from foundry_edge.models.heads import ClassificationHead
-from foundry_edge.models.load import load_model, model_folder
+from foundry_edge.models.load import load_model, model_digest
 from foundry_edge.models.model import Model
-from foundry_edge.models.store import save_weights, weights_sha256
+from foundry_edge.models.store import save_weights
+from foundry_edge.training.claim import claim
 from foundry_edge.training.classify import fresh_head, judge_classifier, tune_classifier
 from foundry_edge.training.parts import PartHead, part_data, predict_parts
 from foundry_edge.training.segment import fresh_part_head, tokens_of, tune_parts
 from foundry_edge.training.settings import TrainSettings
 from foundry_edge.training.stages import Stages
-from foundry_edge_runtime.errors import CheckpointError, DataError, InputError
+from foundry_edge_runtime.errors import DataError, InputError
 from foundry_edge_runtime.files import write_text
 
 Task = Literal["classification", "parts"]
@@ -112,7 +113,7 @@ def finetune(
     settings = settings or default_settings(0)
     model, shapes = load_model(student), labelled(one_set(data))
     budgets = budgets_of(model, tokens)
-    _claim(out, student, shapes, task, resume)
+    claim(out, _made_of(student, shapes, task), resume)
     stages = Stages(out, settings, epochs, resume, Console(stderr=True))
     torch.manual_seed(settings.seed)
     run = _classification if task == "classification" else _parts
@@ -166,20 +167,8 @@ def budgets_of(model: Model, tokens: tuple[int, ...] | None) -> tuple[int | None
     return tokens or model.budgets or (None,)
 
 
-def _claim(out: Path, student: str | Path, shapes: ShapeSet, task: str, resume: bool) -> None:
-    """Write what this run is made of; a run that is resumed must be made of the same."""
-    path = out / "run.json"
-    made_of = {"model": weights_sha256(model_folder(student)), "data": shapes.name, "task": task}
-    made_of["shapes"] = str(len(shapes))
-    if resume and path.exists():
-        if json.loads(path.read_text(encoding="utf-8")) != made_of:
-            raise CheckpointError(
-                "it belongs to a run with another model, data set or task",
-                where=path,
-                remedy="use the same, or another --out",
-            )
-        return
-    write_text(path, json.dumps(made_of, indent=2) + "\n")
+def _made_of(student: str | Path, shapes: ShapeSet, task: str) -> dict[str, str | int]:
+    return {"model": model_digest(student), "data": shapes.name, "task": task, "shapes": len(shapes)}
 
 
 def group_sides(model: Model, shapes: ShapeSet, cache: Path) -> tuple[GroupedShapes, GroupedShapes]:

@@ -16,6 +16,7 @@ from foundry_edge.data.shapes import load_sets
 from foundry_edge.models.config import VIT_TI, TeacherConfig
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
+from foundry_edge.training.claim import claim
 from foundry_edge.training.engine import train
 from foundry_edge.training.jepa import JointEmbedding
 from foundry_edge.training.mae import MaskedReconstruction
@@ -109,6 +110,9 @@ def pretrain(
     run = _Run(
         _fresh_teacher(config, corpus, settings.seed), corpus, validation_probes(sides, config), out, resume
     )
+    teacher = config.model_dump(mode="json")
+    made_of = {"teacher": teacher, "objective": objective, "mae_share": mae_share, "shapes": len(corpus)}
+    claim(out, made_of, resume)
     if is_main_process():
         write_text(out / "settings.json", settings.model_dump_json(indent=2) + "\n")
         if not resume:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from foundry_edge import load_teacher
 from foundry_edge.data.groupings import GroupedShapes
+from foundry_edge.evaluation.rungs import open_rungs
 from foundry_edge.models.config import StudentConfig
 from foundry_edge.models.macs import teacher_macs
 from foundry_edge.models.student import Student
@@ -39,6 +40,14 @@ def test_targets_are_those_of_the_whole_teacher(save: Save, clouds: tuple[Tensor
     targets = teacher_targets(teacher, data, 1, 0, torch.float32)
     expected = reference(groups.float(), clouds[1])
     torch.testing.assert_close(targets.features.float(), expected, atol=5e-3, rtol=0)
+
+
+def test_a_published_file_is_evaluated_as_it_is(save: Save, clouds: tuple[Tensor, Tensor]) -> None:
+    path = save(published.point_jepa()[1])
+    (rung,) = open_rungs(path)
+    expected = load_teacher(path).encode_groups(*clouds)
+    assert torch.equal(rung.encode(*clouds), expected)
+    assert rung.digest != open_rungs(save(published.point2vec()[1]))[0].digest
 
 
 def test_macs_count_the_reduction_and_the_cls_token(save: Save) -> None:

@@ -73,6 +73,15 @@ def _interrupt_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     monkeypatch.setattr(distill_module, "Distillation", Interrupted)
 
 
+def test_a_run_is_resumed_with_the_same_options_only(teacher: Path, tmp_path: Path) -> None:
+    short = SETTINGS.model_copy(update={"steps": 3})
+    distill(teacher, tokens=(2,), out=tmp_path, views=1, settings=short)
+    with pytest.raises(CheckpointError, match=r"run\.json: it belongs to a run with another views: 1, now 2"):
+        distill(teacher, tokens=(2,), out=tmp_path, views=2, settings=short, resume=True)
+    with pytest.raises(CheckpointError, match="another tokens: \\[2\\], now \\[4\\]"):
+        distill(teacher, tokens=(4,), out=tmp_path, views=1, settings=short, resume=True)
+
+
 def test_tokenizer_and_positions_stay_the_teachers(teacher: Path, tmp_path: Path) -> None:
     short = SETTINGS.model_copy(update={"steps": 3})
     distill(teacher, tokens=(2,), out=tmp_path, views=1, settings=short)

@@ -1,0 +1,39 @@
+"""What a folder's training run is made of: a run that is resumed must be made of the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from foundry_edge.training.processes import is_main_process
+from foundry_edge_runtime.errors import CheckpointError
+from foundry_edge_runtime.files import write_text
+
+RUN = "run.json"
+
+
+def claim(out: Path, made_of: dict[str, Any], resume: bool) -> None:
+    """Write run.json into the folder ``out``, or compare it with the one that is there.
+
+    Args:
+        out: folder of the run.
+        made_of: model, data and options, everything that decides the result but the `TrainSettings`.
+        resume: continue the run that is there, if there is one.
+
+    Raises:
+        CheckpointError: the run there differs; the message names the first field.
+    """
+    path, text = out / RUN, json.dumps(made_of, indent=2) + "\n"
+    if not resume or not path.exists():
+        if is_main_process():
+            write_text(path, text)
+        return
+    there, here = json.loads(path.read_text(encoding="utf-8")), json.loads(text)
+    for name in sorted(there.keys() | here.keys()):
+        if there.get(name) != here.get(name):
+            raise CheckpointError(
+                f"it belongs to a run with another {name}: {there.get(name)}, now {here.get(name)}",
+                where=path,
+                remedy="use the same, or another --out",
+            )
