@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foundry_edge_runtime.errors import DataError, InputError
-from foundry_edge_runtime.grouping.group import nearest_neighbours
+from foundry_edge_runtime.grouping import nearest_neighbours
 from foundry_edge_runtime.pointcloud import DoubleArray, FloatArray
 from foundry_edge_runtime.readers import find_scans
 

@@ -15,7 +15,9 @@ SIZES = ((1, 1, 1), (2, 2, 2), (33, 33, 33), (700, 40, 32), (1500, 60, 8))
 
 @pytest.mark.parametrize("kind", MAKERS)
 @pytest.mark.parametrize(("count", "groups", "size"), SIZES)
-def test_indices_are_those_of_the_definition(kind: str, count: int, groups: int, size: int) -> None:
+def test_indices_are_those_of_the_definition(
+    form: str, kind: str, count: int, groups: int, size: int
+) -> None:
     points = cloud(kind, count)
     found = group_scene(points, groups, size)
     order = canonical_order(points)
@@ -26,7 +28,7 @@ def test_indices_are_those_of_the_definition(kind: str, count: int, groups: int,
 
 
 @pytest.mark.parametrize("kind", ["random", "duplicated", "tied"])
-def test_order_of_the_points_does_not_matter(kind: str) -> None:
+def test_order_of_the_points_does_not_matter(form: str, kind: str) -> None:
     points = cloud(kind, 2000)
     shuffled = points[np.random.default_rng(1).permutation(len(points))]
     one, other = (group_scene(each, 50, 32) for each in (points, shuffled))

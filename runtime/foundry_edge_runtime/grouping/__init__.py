@@ -1,6 +1,7 @@
 """Deterministic, permutation-invariant grouping of points on the CPU."""
 
 from foundry_edge_runtime.grouping.canonical import canonical_order
+from foundry_edge_runtime.grouping.compiled import GroupingPath, accelerate
 from foundry_edge_runtime.grouping.group import (
     Groups,
     Preprocessing,
@@ -14,9 +15,11 @@ from foundry_edge_runtime.grouping.sampling import farthest_point_sample, normal
 from foundry_edge_runtime.grouping.scene import SceneGroups, group_scene
 
 __all__ = [
+    "GroupingPath",
     "Groups",
     "Preprocessing",
     "SceneGroups",
+    "accelerate",
     "canonical_order",
     "farthest_point_sample",
     "group_indices",

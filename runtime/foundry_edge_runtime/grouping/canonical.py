@@ -14,8 +14,8 @@ from foundry_edge_runtime.pointcloud import FloatArray
 _BITS = 21  # per axis: 63 bits in all
 
 
-def _spread(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Put two zero bits between the 21 low bits of each number."""
+def _spread(x: npt.NDArray[np.uint64]) -> None:
+    """Put two zero bits between the 21 low bits of each number, in place."""
     for shift, mask in (
         (32, 0x1F00000000FFFF),
         (16, 0x1F0000FF0000FF),
@@ -23,8 +23,8 @@ def _spread(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
         (4, 0x10C30C30C30C30C3),
         (2, 0x1249249249249249),
     ):
-        x = (x | (x << np.uint64(shift))) & np.uint64(mask)
-    return x
+        x |= x << np.uint64(shift)
+        x &= np.uint64(mask)
 
 
 def morton_codes(xyz: FloatArray) -> npt.NDArray[np.uint64]:
@@ -36,12 +36,16 @@ def morton_codes(xyz: FloatArray) -> npt.NDArray[np.uint64]:
     Returns:
         (N,) uint64.
     """
-    low = xyz.min(axis=0)
-    extent = max(float((xyz.max(axis=0) - low).max()), float(np.finfo(np.float32).tiny))
-    cells = (xyz.astype(np.float64) - low) * ((2**_BITS - 1) / extent)
+    axes = np.ascontiguousarray(xyz.T)
+    low = axes.min(axis=1)
+    extent = max(float((axes.max(axis=1) - low).max()), float(np.finfo(np.float32).tiny))
+    cells = axes.astype(np.float64)
+    cells -= low[:, None]
+    cells *= (2**_BITS - 1) / extent
     grid = cells.astype(np.uint64)
-    x, y, z = (_spread(grid[:, axis]) << np.uint64(axis) for axis in range(3))
-    codes: npt.NDArray[np.uint64] = x | y | z
+    _spread(grid)
+    grid <<= np.arange(3, dtype=np.uint64)[:, None]
+    codes: npt.NDArray[np.uint64] = grid[0] | grid[1] | grid[2]
     return codes
 
 

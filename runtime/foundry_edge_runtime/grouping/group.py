@@ -8,10 +8,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from foundry_edge_runtime.grouping.canonical import canonical_order
-from foundry_edge_runtime.grouping.neighbours import Indices, nearest_neighbours
+from foundry_edge_runtime.grouping.compiled import compiled
+from foundry_edge_runtime.grouping.neighbours import Indices, ranked
 from foundry_edge_runtime.grouping.sampling import (
     centre_and_radius,
-    farthest_point_sample,
+    farthest_points,
     normalise,
     stratified_indices,
 )
@@ -45,9 +46,15 @@ class Groups:
 
 
 def group_indices(xyz: FloatArray, spec: Preprocessing) -> tuple[Indices, Indices]:
-    """Centre indices (c,) and neighbour indices (c, K) of normalised, canonically ordered points."""
-    centre_index = farthest_point_sample(xyz, spec.groups)
-    return centre_index, nearest_neighbours(xyz, xyz[centre_index], min(spec.group_size, len(xyz)))
+    """Centre indices (c,) and neighbour indices (c, K) of normalised, canonically ordered points (N, 3).
+
+    The compiled form gives the same indices as NumPy; it serves once `accelerate` has loaded it.
+    """
+    fast = compiled()
+    if fast is not None:
+        return fast.indices(xyz, spec.groups, spec.group_size)
+    centre_index, distances = farthest_points(xyz, spec.groups)
+    return centre_index, ranked(distances, min(spec.group_size, len(xyz)))
 
 
 def prepare(xyz: FloatArray, spec: Preprocessing) -> FloatArray:

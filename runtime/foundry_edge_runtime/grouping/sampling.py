@@ -50,7 +50,7 @@ def farthest_from_centroid(xyz: FloatArray) -> int:
     return int(((offset[:, 0] + offset[:, 1]) + offset[:, 2]).argmax())
 
 
-def farthest_point_sample(xyz: FloatArray, count: int) -> npt.NDArray[np.int64]:
+def farthest_points(xyz: FloatArray, count: int) -> tuple[npt.NDArray[np.int64], FloatArray]:
     """Farthest point sampling that starts at the point farthest from the centroid.
 
     Ties go to the lowest index, so canonically ordered input makes it order-free.
@@ -60,18 +60,25 @@ def farthest_point_sample(xyz: FloatArray, count: int) -> npt.NDArray[np.int64]:
         count: number of samples c; beyond N the choice repeats (all distances are then zero).
 
     Returns:
-        (c,) int64 indices.
+        (c,) int64 indices, and the squared distances (c, N) from each of them, float32.
     """
     points = np.ascontiguousarray(xyz.T)
     chosen = np.empty(count, dtype=np.int64)
-    chosen[0] = farthest_from_centroid(xyz)
+    distances = np.empty((count, len(xyz)), dtype=np.float32)
     nearest = np.full(len(xyz), np.inf, dtype=np.float32)
     delta = np.empty_like(points)
-    for i in range(1, count):
-        np.subtract(points, points[:, chosen[i - 1], None], out=delta)
+    farthest = farthest_from_centroid(xyz)
+    for i, row in enumerate(distances):
+        chosen[i] = farthest
+        np.subtract(points, points[:, farthest, None], out=delta)
         np.multiply(delta, delta, out=delta)
-        np.add(delta[0], delta[1], out=delta[0])
-        np.add(delta[0], delta[2], out=delta[0])
-        np.minimum(nearest, delta[0], out=nearest)
-        chosen[i] = nearest.argmax()
-    return chosen
+        np.add(delta[0], delta[1], out=row)
+        np.add(row, delta[2], out=row)
+        np.minimum(nearest, row, out=nearest)
+        farthest = int(nearest.argmax())
+    return chosen, distances
+
+
+def farthest_point_sample(xyz: FloatArray, count: int) -> npt.NDArray[np.int64]:
+    """The indices (c,) that `farthest_points` chooses, int64."""
+    return farthest_points(xyz, count)[0]

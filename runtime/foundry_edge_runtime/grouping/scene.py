@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from foundry_edge_runtime.errors import InputError
 from foundry_edge_runtime.grouping.blocks import block_size, make_blocks
 from foundry_edge_runtime.grouping.canonical import canonical_order
+from foundry_edge_runtime.grouping.compiled import compiled
 from foundry_edge_runtime.grouping.neighbours import Indices
 from foundry_edge_runtime.grouping.sampling import farthest_from_centroid
 from foundry_edge_runtime.grouping.scene_numpy import sample_blocks, scene_neighbours
@@ -68,9 +69,13 @@ def group_scene(points: FloatArray, groups: int, size: int) -> SceneGroups:
     _check(points, groups, size)
     order = canonical_order(points)
     ordered = points[order]
-    blocks = make_blocks(ordered, block_size(len(ordered)))
-    centres = sample_blocks(blocks, farthest_from_centroid(ordered), groups)
-    neighbours = scene_neighbours(ordered, centres, size)
+    fast = compiled()
+    if fast is None:
+        blocks = make_blocks(ordered, block_size(len(ordered)))
+        centres = sample_blocks(blocks, farthest_from_centroid(ordered), groups)
+        neighbours = scene_neighbours(ordered, centres, size)
+    else:
+        centres, neighbours = fast.indices(ordered, groups, size)
     return SceneGroups(points, order[centres], order[neighbours])
 
 
