@@ -59,12 +59,14 @@ class ProbeSet:
         fit, test = np.flatnonzero(split == TRAIN), np.flatnonzero(split == TEST)
         held = np.random.default_rng(0).permutation(fit)
         check, rest = held[: len(held) // 5], held[len(held) // 5 :]
-        return {
+        found = {
             "validation": _accuracy(features, label, rest, check),
             "test": _accuracy(features, label, fit, test),
-            "10-shot": _few_shot(features, label, fit, test),
-            "10-shot validation": _few_shot(features, label, rest, check),
         }
+        if len(_well_known(label, rest)) > 1:
+            found["10-shot"] = _few_shot(features, label, fit, test)
+            found["10-shot validation"] = _few_shot(features, label, rest, check)
+        return found
 
     def _parts(self, tokens: Tensor) -> dict[str, float]:
         data = part_data(self.shapes, self.grouped, self.spec)
@@ -79,10 +81,15 @@ def _accuracy(features: Array, label: Labels, fit: Labels, check: Labels) -> flo
     return round(100 * float(probe.score(features[check], label[check])), 2)
 
 
+def _well_known(label: Labels, fit: Labels) -> list[int]:
+    """Classes with `SHOTS` training shapes or more."""
+    return [c for c in np.unique(label[fit]) if (label[fit] == c).sum() >= SHOTS]
+
+
 def _few_shot(features: Array, label: Labels, fit: Labels, check: Labels) -> float:
     """Mean accuracy over trials of `SHOTS` random training shapes of every class that has so many."""
     rng = np.random.default_rng(0)
-    classes = [c for c in np.unique(label[fit]) if (label[fit] == c).sum() >= SHOTS]
+    classes = _well_known(label, fit)
     asked = check[np.isin(label[check], classes)]
     found = []
     for _ in range(TRIALS):

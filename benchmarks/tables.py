@@ -22,6 +22,8 @@ from foundry_edge_runtime.files import replacing, write_text
 RESULTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parents[1] / "docs"
 FAMILIES = {
+    "lite-32": ("crimson", "D"),
+    "lite-32-depth-4": ("orchid", "D"),
     "hybrid": ("tab:red", "o"),
     "hybrid-depth-4": ("salmon", "o"),
     "hybrid-depth-1": ("pink", "o"),
@@ -32,6 +34,7 @@ FAMILIES = {
     "kmeans": ("tab:cyan", "s"),
     "tome": ("tab:green", "s"),
     "truncation": ("black", "^"),
+    "lite-truncation": ("dimgrey", "^"),
     "mimicry": ("grey", "v"),
 }
 """What the plots show, and how."""
@@ -176,10 +179,11 @@ def plot(
 
 def _family(point: Point) -> str:
     name = point.run
-    return "truncation" if name.startswith("truncation-") else name
+    return next((f for f in ("truncation", "lite-truncation") if name.startswith(f + "-")), name)
 
 
 PRICES: dict[str, Callable[[Point], float]] = {
+    "MMACs": lambda p: _macs(p) / 1e6,
     "MMACs without tokenizer": lambda p: (_macs(p) - (p.mean("macs", "tokenizer") or 0.0)) / 1e6,
     "GMACs of a scene of 9375 groups": lambda p: (p.mean("macs_scene") or 0.0) / 1e9,
     "latency at batch 1, teacher = 1": lambda p: p.mean("latency", "ratio") or 0.0,
@@ -212,12 +216,12 @@ def page(points: list[Point], recipes: list[dict[str, Any]], sets: list[str], im
         "# Results: students against their baselines",
         "Made by `python benchmarks/tables.py` from benchmarks/results/student_*.json, which "
         "`python -m benchmarks.student_table` writes. Do not edit.",
-        "All methods share the teacher's frozen tokenizer, the cached targets, the loop and the number of "
-        "steps (a dedicated student has half of an elastic one's). [method.md](method.md) says what each one "
-        "is. Rows with several seeds are mean ± sample standard deviation, the others are one seed. Probes "
-        "are linear, on frozen pooled features, in percent on the test side, with a fixed penalty; 10-shot "
-        "is the mean of ten draws of ten training shapes per class. `teacher` is the teacher itself, "
-        "`random` is random weights with calibrated batch norms.",
+        "All methods share the teacher's frozen tokenizer (`lite-...` rows learn a light one of that width), "
+        "the cached targets, the loop and the number of steps (a dedicated student has half of an elastic "
+        "one's). [method.md](method.md) says what each one is. Rows with several seeds are mean ± sample "
+        "standard deviation, the others are one seed. Probes are linear, on frozen pooled features, in "
+        "percent on the test side, with a fixed penalty; 10-shot is the mean of ten draws of ten training "
+        "shapes per class. `teacher` is the teacher itself, `random` is random weights with calibrated batch norms.",
         *(f"Recipe: `{json.dumps(recipe)}`" for recipe in recipes),
         "## Quality",
         quality(points, sets),

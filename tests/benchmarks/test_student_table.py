@@ -1,0 +1,80 @@
+"""The table of students: trained, judged and drawn on a tiny teacher; finished runs are not repeated."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import student_table, tables
+from foundry_edge.models.config import TeacherConfig
+from foundry_edge.models.store import save_weights
+from foundry_edge.models.teacher import Teacher
+from foundry_edge_runtime.grouping import Preprocessing
+
+TINY = TeacherConfig(
+    preprocessing=Preprocessing(points=128, groups=16, group_size=8), width=48, depth=3, heads=2
+)
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    model = Teacher(TINY)
+    model.tokenizer.calibrate_batch_norm(torch.randn(8, 16, 8, 3) * 0.1)
+    save_weights(tmp_path / "teacher", TINY, model)
+    return tmp_path / "teacher"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Flat and long boxes, fifteen of each; a third of them on the test side."""
+    rng = np.random.default_rng(0)
+    extent = np.where(np.arange(30)[:, None] < 15, [1.0, 0.9, 0.2], [0.2, 0.3, 1.0])[:, None]
+    points = rng.uniform(-1, 1, size=(30, 256, 3)) * extent
+    np.savez(
+        tmp_path / "boxes.npz",
+        points=(points / 2 * 32767).astype(np.int16),
+        label=np.repeat([0, 1], 15).astype(np.int16),
+        classes=np.array(["flat", "long"]),
+        split=np.tile([0, 0, 1], 10).astype(np.uint8),
+    )
+    return tmp_path / "boxes.npz"
+
+
+def test_a_run_is_trained_judged_written_once_and_drawn(
+    teacher: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "results"
+    words = f"student_table --teacher {teacher} --data {data} --probe {data} --work {tmp_path / 'work'}"
+    words += f" --out {out} --steps 4 --batch 8 --views 2 --seeds 1 --judge 4 --only lite-16"
+    monkeypatch.setattr(sys, "argv", words.split())
+    monkeypatch.setattr(student_table, "TIMED", 2)
+    student_table.main()
+    assert sorted(path.stem for path in out.iterdir()) == [
+        "student_lite-16_0",
+        "student_random_0",
+        "student_teacher_0",
+    ]
+    rows = json.loads((out / "student_lite-16_0.json").read_text())["rows"]
+    assert [row["tokens"] for row in rows] == [1, 2, 4, 8, 16]
+    assert [bool(row["probes"]) for row in rows] == [False, False, True, False, False]
+    assert (
+        0
+        < rows[2]["macs_total"]
+        < json.loads((out / "student_teacher_0.json").read_text())["rows"][0]["macs_total"]
+    )
+
+    written = (out / "student_lite-16_0.json").stat().st_mtime_ns
+    student_table.main()
+    assert (out / "student_lite-16_0.json").stat().st_mtime_ns == written
+
+    monkeypatch.setattr(sys, "argv", f"tables --results {out} --docs {tmp_path}".split())
+    tables.main()
+    page = (tmp_path / "results.md").read_text()
+    assert f"| lite-16 | 4 | 1 | {rows[2]['smooth_l1']:.4f} |" in page
+    assert (tmp_path / "student_smooth_l1.png").stat().st_size > 1000
