@@ -172,7 +172,8 @@ def plot(
         axis.set(xlabel=label, ylabel=" ".join(what[1:] or what))
         axis.set_yscale("log" if what == ["smooth_l1"] else "linear")
         axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(fontsize=8)
     with replacing(out) as partial:
         figure.savefig(partial, dpi=110, format="png", metadata={"Software": None})
 
@@ -216,12 +217,13 @@ def page(points: list[Point], recipes: list[dict[str, Any]], sets: list[str], im
         "# Results: students against their baselines",
         "Made by `python benchmarks/tables.py` from benchmarks/results/student_*.json, which "
         "`python -m benchmarks.student_table` writes. Do not edit.",
-        "All methods share the teacher's frozen tokenizer (`lite-...` rows learn a light one of that width), "
-        "the cached targets, the loop and the number of steps (a dedicated student has half of an elastic "
-        "one's). [method.md](method.md) says what each one is. Rows with several seeds are mean ± sample "
-        "standard deviation, the others are one seed. Probes are linear, on frozen pooled features, in "
-        "percent on the test side, with a fixed penalty; 10-shot is the mean of ten draws of ten training "
-        "shapes per class. `teacher` is the teacher itself, `random` is random weights with calibrated batch norms.",
+        "All methods share the teacher's frozen tokenizer (`lite-...` rows learn a light one of that "
+        "width), the cached targets, the loop and the number of steps (a dedicated student has half of an "
+        "elastic one's). [method.md](method.md) says what each one is. Rows with several seeds are mean ± "
+        "sample standard deviation, the others are one seed. Probes are linear, on frozen pooled "
+        "features, in percent on the test side, with a fixed penalty; 10-shot is the mean of ten draws of "
+        "ten training shapes per class. `teacher` is the teacher itself, `random` is random weights with "
+        "calibrated batch norms.",
         *(f"Recipe: `{json.dumps(recipe)}`" for recipe in recipes),
         "## Quality",
         quality(points, sets),
