@@ -71,8 +71,42 @@ def calibration_clouds(
             f"only {len(drawn)} calibration clouds; ranges may miss what {FLOOR} or more would show",
         ]
     groups, centers = group_clouds(drawn, spec)
-    digest = hashlib.sha256(groups.tobytes() + centers.tobytes()).hexdigest()
-    return Clouds(name, groups, centers, digest, tuple(warnings))
+    return Clouds(name, groups, centers, _digest(groups, centers), tuple(warnings))
+
+
+def leave_out(clouds: Clouds, groups: Array, centers: Array) -> Clouds:
+    """The clouds without those that are among others, which are to judge what is calibrated.
+
+    Args:
+        clouds: to calibrate on.
+        groups: of the others, (M, c, K, 3) float32.
+        centers: of the others, (M, c, 3) float32.
+
+    Raises:
+        DataError: nothing is left.
+    """
+    others = {_cloud_digest(*cloud) for cloud in zip(groups, centers, strict=True)}
+    mine = [_cloud_digest(*cloud) for cloud in zip(clouds.groups, clouds.centers, strict=True)]
+    left = np.array([digest not in others for digest in mine])
+    if left.all():
+        return clouds
+    if not left.any():
+        raise DataError(
+            "every calibration cloud is an evaluation cloud",
+            where=clouds.name,
+            remedy="give another --calibration-data",
+        )
+    warning = f"{int((~left).sum())} calibration clouds are evaluation clouds and were left out"
+    kept = (clouds.groups[left], clouds.centers[left])
+    return Clouds(clouds.name, *kept, _digest(*kept), (*clouds.warnings, warning))
+
+
+def _cloud_digest(groups: Array, centers: Array) -> bytes:
+    return hashlib.sha256(groups.tobytes() + centers.tobytes()).digest()
+
+
+def _digest(groups: Array, centers: Array) -> str:
+    return hashlib.sha256(groups.tobytes() + centers.tobytes()).hexdigest()
 
 
 def _draw(

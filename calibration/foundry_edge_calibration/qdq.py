@@ -14,21 +14,29 @@ from foundry_edge_calibration.placement import Site
 
 LEVELS = 127
 _TINY = np.float32(1e-12)
+_TINY_HALF = np.float32(2**-20)
 
 
-def quantize_weight(weight: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+def quantize_weight(
+    weight: npt.NDArray[np.float32], half_scales: bool = False
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """INT8 form (in, out) of a weight (in, out), and its scale (out,): weight ~ int8 * scale."""
     scale = np.maximum(np.abs(weight).max(axis=0) / np.float32(LEVELS), _TINY).astype(np.float32)
+    if half_scales:
+        scale = _exact_in_half(scale)
     return np.clip(np.rint(weight / scale), -LEVELS, LEVELS).astype(np.int8), scale
 
 
-def insert_qdq(model: onnx.ModelProto, sites: Sequence[Site], ranges: Mapping[str, float]) -> onnx.ModelProto:
+def insert_qdq(
+    model: onnx.ModelProto, sites: Sequence[Site], ranges: Mapping[str, float], half_scales: bool = False
+) -> onnx.ModelProto:
     """A copy of ``model`` whose sites compute in INT8.
 
     Args:
         model: FP32, data inside.
         sites: maps to quantise.
         ranges: activation tensor -> clipping threshold; scale = threshold / 127, zero-point 0.
+        half_scales: take scales that half precision holds exactly, for a graph that will compute in it.
 
     Biases stay float; a map's output is not quantised.
     """
@@ -38,11 +46,13 @@ def insert_qdq(model: onnx.ModelProto, sites: Sequence[Site], ranges: Mapping[st
     readers: Counter[str] = Counter()
     for site in sites:
         scale = _scale(ranges[site.activation], readers[site.activation])
+        if half_scales:
+            scale = _exact_in_half(scale)
         readers[site.activation] += 1
         _constant(graph, f"{site.module}.input.scale", scale)
         _constant(graph, f"{site.module}.input.zero", np.asarray(0, dtype=np.int8))
     for weight in dict.fromkeys(site.weight for site in sites):
-        _quantise_weight(graph, weights[weight])
+        _quantise_weight(graph, weights[weight], half_scales)
     _rewire(graph, {site.node: site for site in sites})
     used = {name for node in graph.node for name in node.input}
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
@@ -62,8 +72,15 @@ def _scale(threshold: float, reader: int) -> npt.NDArray[np.float32]:
     return np.asarray(scale, dtype=np.float32)
 
 
-def _quantise_weight(graph: onnx.GraphProto, tensor: TensorProto) -> None:
-    values, scale = quantize_weight(numpy_helper.to_array(tensor))
+def _exact_in_half(scale: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Scales rounded up to half precision, so that nothing more is clipped; still stored as float32."""
+    half = np.maximum(scale, _TINY_HALF).astype(np.float16)
+    rounded = np.where(half < scale, np.nextafter(half, np.float16(np.inf)), half)
+    return np.asarray(rounded, dtype=np.float32)
+
+
+def _quantise_weight(graph: onnx.GraphProto, tensor: TensorProto, half_scales: bool) -> None:
+    values, scale = quantize_weight(numpy_helper.to_array(tensor), half_scales)
     _constant(graph, f"{tensor.name}.int8", values)
     _constant(graph, f"{tensor.name}.scale", scale)
     _constant(graph, f"{tensor.name}.zero", np.zeros(len(scale), dtype=np.int8))

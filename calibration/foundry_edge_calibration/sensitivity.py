@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnx
 
 from foundry_edge_calibration.engine import Array, run_all
-from foundry_edge_calibration.placement import Site
+from foundry_edge_calibration.placement import Site, block_of
 from foundry_edge_calibration.qdq import insert_qdq
 from foundry_edge_calibration.similarity import token_cosines
 
@@ -21,17 +21,13 @@ class BlockLoss:
         block: a name that --keep-float takes.
         cosine_mean: token cosine to FP32, mean over clouds.
         cosine_worst: of the worst cloud.
+        share: of the loss (1 - cosine_mean) summed over all blocks, 0 to 1.
     """
 
     block: str
     cosine_mean: float
     cosine_worst: float
-
-
-def block_of(site: Site) -> str:
-    """``blocks.3.attn.qkv`` belongs to ``blocks.3``, ``cau_mlp.fc1`` to ``cau_mlp``."""
-    parts = site.module.split(".")
-    return parts[0] if parts[0].startswith("cau") else ".".join(parts[:2])
+    share: float
 
 
 def sensitivity(
@@ -52,9 +48,13 @@ def sensitivity(
         centers: (M, c, 3) float32.
         reference: tokens (M, c, d) of the FP32 model.
     """
-    losses = []
-    for block in dict.fromkeys(map(block_of, sites)):
-        quantised = insert_qdq(model, [site for site in sites if block_of(site) == block], ranges)
-        cosines = token_cosines(run_all(quantised, groups, centers)["tokens"], reference)
-        losses.append(BlockLoss(block, float(cosines.mean()), float(cosines.min())))
+    cosines = {}
+    for block in dict.fromkeys(block_of(site.module) for site in sites):
+        quantised = insert_qdq(model, [site for site in sites if block_of(site.module) == block], ranges)
+        cosines[block] = token_cosines(run_all(quantised, groups, centers)["tokens"], reference)
+    total = max(sum(1 - float(found.mean()) for found in cosines.values()), 1e-30)
+    losses = [
+        BlockLoss(block, float(found.mean()), float(found.min()), (1 - float(found.mean())) / total)
+        for block, found in cosines.items()
+    ]
     return sorted(losses, key=lambda loss: loss.cosine_mean)

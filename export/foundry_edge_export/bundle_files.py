@@ -12,11 +12,10 @@ from foundry_edge.models.config import StudentConfig
 from foundry_edge_export.commit import file_ref
 from foundry_edge_export.draft import Draft, draft_of
 from foundry_edge_export.form import check_versions
+from foundry_edge_export.precisions import PRECISIONS
 from foundry_edge_export.shared_weights import attach, detach, share
 from foundry_edge_runtime.bundle import MANIFEST, Bundle, Manifest, Rung, load_bundle
 from foundry_edge_runtime.bundle.checks import read_checked
-
-PRECISION_ORDER = ("fp32", "fp16", "int8")
 
 
 def read_bundle(folder: Path) -> Bundle | None:
@@ -47,7 +46,7 @@ def read_drafts(bundle: Bundle) -> list[Draft]:
 def merge(old: Sequence[Draft], new: Sequence[Draft]) -> list[Draft]:
     """All rungs in ladder order; a new one takes the place of an old one of the same name."""
     by_name = {draft.name: draft for draft in (*old, *new)}
-    return sorted(by_name.values(), key=lambda d: (d.tokens, PRECISION_ORDER.index(d.precision)))
+    return sorted(by_name.values(), key=lambda d: (d.size, PRECISIONS.index(d.precision)))
 
 
 def assemble(
@@ -60,7 +59,7 @@ def assemble(
     """
     rungs: dict[str, Rung] = {}
     files: dict[str, bytes] = {}
-    for precision in PRECISION_ORDER:
+    for precision in PRECISIONS:
         alike = [draft for draft in drafts if draft.precision == precision]
         if alike:
             rungs |= _lay_out(alike, files)

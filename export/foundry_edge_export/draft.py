@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx
 
 from foundry_edge_export.gates import advice
+from foundry_edge_export.precisions import made_for
+from foundry_edge_export.size import Size
 from foundry_edge_runtime.bundle.manifest import Accuracy, Calibration, Fidelity, FileRef, Parity, Rung
 
 
@@ -15,12 +17,15 @@ class Draft:
     """Everything of a manifest rung but its files, and the graph they will hold.
 
     Attributes:
+        size: SuperTokens and bypassed tokens.
         model: self-contained graph.
         key: hash of all that the rung was made from; equal keys mean the same rung.
+        spreads: ``fp32`` or ``teacher`` -> how the cosines of single tokens to it are spread, see `spread`;
+            empty for a rung taken over from the bundle.
         fresh: built now, not taken over from the bundle.
     """
 
-    tokens: int
+    size: Size
     precision: str
     model: onnx.ModelProto
     key: str
@@ -30,12 +35,13 @@ class Draft:
     accuracy: Accuracy | None
     calibration: Calibration | None
     gates: dict[str, bool]
+    spreads: dict[str, tuple[int, ...]] = field(default_factory=dict)
     fresh: bool = True
 
     @property
     def name(self) -> str:
         """For example ``s4-int8``."""
-        return f"s{self.tokens}-{self.precision}"
+        return self.size.rung(self.precision)
 
     @property
     def passed(self) -> bool:
@@ -50,8 +56,10 @@ class Draft:
     def rung(self, graph: FileRef, weights: FileRef) -> Rung:
         """The manifest's entry."""
         return Rung(
-            tokens=self.tokens,
+            tokens=self.size.tokens,
+            bypassed=self.size.bypassed,
             precision=self.precision,
+            made_for=made_for(self.precision),
             graph=graph,
             weights=weights,
             key=self.key,
@@ -67,7 +75,7 @@ class Draft:
 def draft_of(rung: Rung, model: onnx.ModelProto) -> Draft:
     """A rung of an existing bundle as a draft."""
     return Draft(
-        tokens=rung.tokens,
+        size=Size(rung.tokens, rung.bypassed),
         precision=rung.precision,
         model=model,
         key=rung.key,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -17,10 +17,15 @@ from foundry_edge_export.bundle_files import assemble, merge, read_bundle, read_
 from foundry_edge_export.commit import check_replaceable, commit
 from foundry_edge_export.draft import Draft
 from foundry_edge_export.evaluation import load_evaluation
+from foundry_edge_export.latency import cpu_latencies
 from foundry_edge_export.lock import locked
 from foundry_edge_export.progress import Progress, Silent
 from foundry_edge_export.report import ExportReport, sizes_of
+from foundry_edge_export.report_files import write_report
+from foundry_edge_export.scene import make_scene, old_scene, scene_key, with_scene
 from foundry_edge_export.settings import ExportSettings
+from foundry_edge_export.size import Size
+from foundry_edge_runtime.bundle import Manifest
 from foundry_edge_runtime.errors import BundleError, GateError, MissingExtraError
 
 _LIBRARIES = ("foundry-edge", "torch", "onnx", "onnxscript", "onnxruntime")
@@ -30,6 +35,7 @@ def export(
     student: str | Path = "foundry-out/student",
     *,
     tokens: Sequence[int] = (4,),
+    bypass: Sequence[int] = (0,),
     precision: Sequence[str] = ("int8",),
     out: str | Path = "foundry-out/bundle",
     backend: str = "onnx",
@@ -42,6 +48,7 @@ def export(
     teacher: str | Path | None = None,
     sensitivity: bool = False,
     force: bool = False,
+    scene: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> ExportReport:
@@ -53,21 +60,24 @@ def export(
     Args:
         student: a folder made by `distill`, or ``embedded:student``.
         tokens: budgets s, each one of the student's.
-        precision: ``fp32``, ``fp16``, ``int8``.
+        bypass: numbers of tokens k that a student's gate lets past DSO, chosen by rank; 0 merges all. Every
+            budget is exported with each.
+        precision: ``fp32``, ``fp16``, ``int8``, ``int8-fp16`` (INT8 with half precision, for GPUs).
         out: the bundle.
         backend: ``onnx``.
         calibration_data: an .npz data set (training side), a scan or a folder of scans; None takes the
             training side of the embedded sample set.
         calibration_method: ``minmax``, ``percentile``, ``entropy`` or ``mse``.
         samples: calibration clouds.
-        quantize: which maps are INT8, one of `foundry_edge_calibration.placement.POLICIES`; ``auto`` takes
-            the widest that passes the gates.
+        quantize: which maps are INT8, one of `foundry_edge_calibration.placement.POLICIES`; ``auto`` begins
+            with ``wide`` and takes out the block that loses most until the gates are met.
         keep_float: modules left in float all the same, such as ``blocks.11``.
         evaluation_data: an .npz data set whose test side measures fidelity and accuracy; None takes the
             embedded sample set's.
         teacher: for fidelity; None takes the embedded teacher if the student was distilled from it.
         sensitivity: measure what each block alone loses in INT8, for every INT8 rung that is built.
         force: keep rungs that fail a gate, marked in the manifest.
+        scene: add the graphs that `run --scene` needs. Those of the bundle are kept where it is not set.
         seed: of the draw of calibration clouds.
         progress: told of every step.
 
@@ -78,6 +88,7 @@ def export(
     """
     settings = ExportSettings(
         tokens=tuple(sorted(set(tokens))),
+        bypass=tuple(sorted(set(bypass))),
         precision=tuple(dict.fromkeys(precision)),
         backend=backend,
         calibration_data=calibration_data,
@@ -89,6 +100,7 @@ def export(
         teacher=teacher,
         sensitivity=sensitivity,
         force=force,
+        scene=scene,
         seed=seed,
     )
     settings.check()
@@ -113,6 +125,7 @@ class _Export:
         progress.step("loading student and evaluation clouds")
         loaded = load_student(student)
         settings.check_tokens(loaded.config)
+        settings.check_bypass(loaded.config)
         evaluation = load_evaluation(loaded.config, settings.teacher, settings.evaluation_data)
         digest = weights_sha256(model_folder(student))
         self.workshop = Workshop(loaded, digest, settings, evaluation, _versions(), self.progress)
@@ -121,16 +134,29 @@ class _Export:
     def run(self) -> ExportReport:
         """Build what is missing, judge, write."""
         old = self._old_drafts()
-        asked = [draft for count in self.settings.tokens for draft in self._budget(count, old)]
+        asked = self._asked(old)
         failed = [draft for draft in asked if not draft.passed]
         if failed and not self.settings.force:
-            self.progress.failed(self._report(asked, "", {}, kept=False))
+            self.progress.failed(self._report(asked, asked, None))
             raise _gate_error(failed)
         self.progress.step("writing the bundle")
         drafts = merge(old, asked)
         manifest, files = assemble(drafts, self.workshop.student.config, self.workshop.student_sha256)
+        manifest, files = self._with_scene(manifest, files)
         commit(self.folder, manifest, files)
-        return self._report(asked, manifest.id, sizes_of(manifest), kept=True)
+        report = self._report(asked, drafts, manifest)
+        write_report(report)
+        return report
+
+    def _with_scene(self, manifest: Manifest, files: dict[str, bytes]) -> tuple[Manifest, dict[str, bytes]]:
+        """The bundle with the graphs for scenes: new ones if asked for, else those that it has."""
+        workshop = self.workshop
+        draft = old_scene(self.folder, workshop.student_sha256)
+        key = scene_key(workshop.student_sha256, workshop.versions)
+        if self.settings.scene and (draft is None or draft.about["key"] != key):
+            self.progress.step("graphs for scenes")
+            draft = make_scene(workshop.student, workshop.student_sha256, workshop.versions)
+        return (manifest, files) if draft is None else with_scene(manifest, files, draft)
 
     def _old_drafts(self) -> list[Draft]:
         """The rungs to keep: those of the same student, if they are whole."""
@@ -147,19 +173,41 @@ class _Export:
         self._note(f"{self.folder.name} holds the bundle of another student ({old}), which will be replaced")
         return []
 
-    def _budget(self, count: int, old: list[Draft]) -> list[Draft]:
-        """The rungs asked for with ``count`` SuperTokens, old ones where nothing has changed."""
-        known = {draft.key: draft for draft in old if draft.tokens == count}
-        keys = {precision: self.workshop.key(count, precision) for precision in self.settings.precision}
-        missing = tuple(precision for precision, key in keys.items() if key not in known)
-        built = list(self.workshop.build(count, missing)) if missing else []
-        return merge([known[key] for key in keys.values() if key in known], built)
+    def _asked(self, old: list[Draft]) -> list[Draft]:
+        """The rungs asked for, old ones where nothing has changed."""
+        sizes, each = self.settings.sizes, len(self.settings.precision)
+        asked: list[Draft] = []
+        for done, size in enumerate(sizes):
+            for draft in self._of_size(size, old):
+                asked.append(draft)
+                self.progress.advance(min(len(asked), each * (done + 1)), each * len(sizes))
+        return asked
 
-    def _report(self, drafts: list[Draft], identity: str, sizes: dict[str, int], kept: bool) -> ExportReport:
-        seconds = time.monotonic() - self.started
-        notes = (*self.notes, *self.workshop.notes())
-        losses = self.workshop.losses
-        return ExportReport(self.folder, identity, tuple(drafts), sizes, notes, seconds, kept, losses)
+    def _of_size(self, size: Size, old: list[Draft]) -> Iterator[Draft]:
+        known = {draft.key: draft for draft in old if draft.size == size}
+        keys = {precision: self.workshop.key(size, precision) for precision in self.settings.precision}
+        missing = tuple(precision for precision, key in keys.items() if key not in known)
+        yield from merge([known[key] for key in keys.values() if key in known], [])
+        if missing:
+            yield from self.workshop.build(size, missing)
+
+    def _report(self, asked: list[Draft], drafts: list[Draft], manifest: Manifest | None) -> ExportReport:
+        """What was made; without a manifest, nothing of it was kept."""
+        self.progress.step("timing the rungs")
+        evaluation = self.workshop.evaluation
+        return ExportReport(
+            bundle=self.folder,
+            bundle_id=manifest.id if manifest else "",
+            student_sha256=self.workshop.student_sha256,
+            rungs=tuple(merge(asked, [])),
+            ladder=tuple(drafts),
+            sizes=sizes_of(manifest) if manifest else {},
+            latencies=cpu_latencies(drafts, evaluation.groups, evaluation.centers),
+            notes=(*self.notes, *self.workshop.notes()),
+            seconds=time.monotonic() - self.started,
+            kept=manifest is not None,
+            sensitivity=self.workshop.losses,
+        )
 
     def _note(self, *lines: str) -> None:
         for line in lines:

@@ -1,8 +1,9 @@
 """FP16 rungs: half precision where it is safe, written into the graph as half constants and Casts.
 
-Kept in FP32: everything of the SuperToken assignment (its argmax flips when its input is rounded), the norms,
-Softmax, sums over tokens, the head, and the graph's inputs and outputs. A strongly typed TensorRT network
-takes these types as they are.
+Kept in FP32: everything of the SuperToken assignment and the gate (argmax and rank flip when their input is
+rounded), the norms, Softmax, sums over tokens, the head, and the graph's inputs and outputs. A strongly typed
+TensorRT network takes these types as they are. Q/DQ pairs of an INT8 graph take the precision of the map that
+they stand before; their scales must then be exact in half.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ FLOAT_OPERATORS = frozenset(
         "Clip",
     }
 )
-FLOAT_MODULES = ("dso", "head")
+FLOAT_MODULES = ("dso", "gate", "head")
 _HALF_MAX = 65504.0
 
 
 def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of an FP32 model whose safe nodes compute in half; inputs and outputs stay float32.
+    """A copy of an FP32 (or INT8) model whose safe nodes compute in half; inputs and outputs stay float32.
 
     Raises:
         BackendError: a constant does not fit into half precision.
@@ -71,7 +72,8 @@ class _Converter:
 
     def convert(self, node: onnx.NodeProto) -> Iterable[onnx.NodeProto]:
         """The node in its precision, after the Casts that it needs."""
-        half = computes_in_half(node) and any(name in self.floats for name in node.output)
+        touches = node.input[:1] if node.op_type == "QuantizeLinear" else node.output
+        half = computes_in_half(node) and any(name in self.floats for name in touches)
         casts: list[onnx.NodeProto] = []
         fetch = self._half if half else self._float
         copy = onnx.NodeProto()
@@ -81,6 +83,8 @@ class _Converter:
                 copy.input[i] = fetch(name, casts)
         if half:
             for i, name in enumerate(node.output):
+                if name not in self.floats:
+                    continue
                 copy.output[i] = self.halves[name] = f"{name}.half"
                 self.only_half.add(name)
         return (*casts, copy)

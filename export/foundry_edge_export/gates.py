@@ -32,16 +32,20 @@ def fp16_gates(parity: Parity) -> dict[str, bool]:
 def int8_gates(parity: Parity, accuracy: Accuracy | None, fp32: Accuracy | None) -> dict[str, bool]:
     """Mean token cosine to FP32 at least 0.999, worst cloud at least 0.98, accuracy drop at most 0.5 points.
 
-    A test set of fewer than 200 clouds cannot resolve half a point: one cloud may then change.
+    A test set of fewer than 200 clouds cannot resolve half a point: see `allowed_drop`.
     """
     gates = {
         "cosine_mean": parity.cosine_mean >= INT8_COSINE_MEAN,
         "cosine_worst": parity.cosine_worst >= INT8_COSINE_WORST,
     }
     if accuracy is not None and fp32 is not None:
-        allowed = max(ACCURACY_DROP, 100 / accuracy.samples) + 1e-9
-        gates["accuracy_drop"] = fp32.value - accuracy.value <= allowed
+        gates["accuracy_drop"] = fp32.value - accuracy.value <= allowed_drop(accuracy.samples) + 1e-9
     return gates
+
+
+def allowed_drop(samples: int) -> float:
+    """Points of accuracy that INT8 may lose on so many clouds: half a point, or one cloud if that is more."""
+    return max(ACCURACY_DROP, 100 / samples)
 
 
 def advice(gates: dict[str, bool]) -> str:

@@ -19,18 +19,19 @@ from foundry_edge_runtime.errors import BackendError
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
-def trace(student: Student, count: int) -> onnx.ModelProto:
-    """The FP32 graph of a student with ``count`` SuperTokens, weights inside.
+def trace(student: Student, count: int, bypassed: int = 0) -> onnx.ModelProto:
+    """The FP32 graph of a student with ``count`` SuperTokens and ``bypassed`` tokens, weights inside.
 
     Inputs ``groups`` (B, c, K, 3) and ``centers`` (B, c, 3), outputs ``tokens`` (B, c, d), ``global``
     (B, 2d) and, with a head, ``logits`` (B, labels); float32, B dynamic. Opset 20, IR 10.
 
     Raises:
+        InputError: the student has no form for it, see `InferenceStudent`.
         BackendError: the installed exporter wrote another opset or IR version.
     """
     spec = student.config.teacher.preprocessing
     with _one_thread():
-        module = InferenceStudent(student, count)
+        module = InferenceStudent(student, count, bypassed=bypassed)
     example = (torch.zeros(2, spec.groups, spec.group_size, 3), torch.zeros(2, spec.groups, 3))
     batch = {0: torch.export.Dim("batch", min=1)}
     with _quiet():

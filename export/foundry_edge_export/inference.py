@@ -2,17 +2,20 @@
 
 Folded exactly (in float64, then rounded to float32): the tokenizer's batch norms and the two linear maps
 that no ReLU separates, and DSO's query projection of the learned SuperTokens. Linear maps hold their weight
-as (in, out), so a graph traced from this module has one MatMul per map and no transposes.
+as (in, out), so a graph traced from this module has one MatMul per map and no transposes. With a gate, a
+fixed number of tokens bypasses DSO, chosen by rank, so that every shape is static.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, layer_norm, relu
+from torch.nn.functional import gelu, relu
 
 from foundry_edge.models.dso import COSINE_SCALE, SupertokenAssignment
+from foundry_edge.models.gate import Gate
 from foundry_edge.models.heads import pool
+from foundry_edge.models.reducer import content
 from foundry_edge.models.student import Student
 from foundry_edge.models.tokenizer import Tokenizer, fold_batch_norm
 from foundry_edge.models.transformer import Attention, Block
@@ -63,44 +66,94 @@ class FoldedTokenizer(nn.Module):
         return tokens
 
 
+def folded_tokenizer(tokenizer: nn.Module) -> nn.Module:
+    """A tokenizer's inference form, which may change the module given.
+
+    The mini-PointNet is folded. Any other computes as it is, its linear layers as `Dense`.
+    """
+    return FoldedTokenizer(tokenizer) if type(tokenizer) is Tokenizer else _with_dense(tokenizer)
+
+
+def _with_dense(module: nn.Module) -> nn.Module:
+    for name, child in module.named_children():
+        dense = Dense(child.weight, child.bias) if isinstance(child, nn.Linear) else _with_dense(child)
+        setattr(module, name, dense)
+    return module
+
+
 class FoldedAssignment(nn.Module):
     """`SupertokenAssignment` for one budget: hard assignment, queries folded, values on s rows."""
 
     def __init__(self, dso: SupertokenAssignment, count: int) -> None:
         super().__init__()
         self.count = count
-        self.learned = dso.query_kind == "learned"
+        self.kind = dso.query_kind
         self.soft = dso.routing == "soft"
-        seeds = dso.supertokens[:count]
+        seeds = dso.query(dso.supertokens[:count])
         self.value = Dense(dso.value.weight, None)
-        if self.learned:
-            scale = seeds.shape[1] ** 0.5
-            self.compare = Dense(dso.query(seeds) @ dso.key.weight / scale, None)
+        if self.kind == "learned":
+            self.compare = Dense(seeds @ dso.key.weight / seeds.shape[1] ** 0.5, None)
             return
         self.key = Dense(dso.key.weight, None)
+        if self.kind == "cosine":
+            self.compare = Dense(COSINE_SCALE * _unit(seeds), None)
+            return
         self.query = Dense(dso.query.weight, None)
-        self.seeds = _constant(dso.query(seeds))
+        self.seeds = _constant(seeds)
 
     def logits(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Assignment logits (B, c, s) of tokens and positions (B, c, d)."""
-        if self.learned:
-            logits: Tensor = self.compare(tokens)
-            return logits
-        width = (tokens.shape[-1],)
-        content = layer_norm(tokens, width) + layer_norm(positions, width)
-        queries = _unit(self.query(content[:, : self.count]) + self.seeds)
-        keys = _unit(self.key(content))
+        if self.kind == "learned":
+            learned: Tensor = self.compare(tokens)
+            return learned
+        x = content(tokens, positions)
+        keys = _unit(self.key(x))
+        if self.kind == "cosine":
+            cosine: Tensor = self.compare(keys)
+            return cosine
+        queries = _unit(self.query(x[:, : self.count]) + self.seeds)
         return COSINE_SCALE * (keys @ queries.transpose(1, 2))
 
-    def forward(self, tokens: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """SuperTokens and their positions (B, s, d), and the routes back to the tokens (B, c, s)."""
+    def forward(
+        self, tokens: Tensor, positions: Tensor, merging: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """SuperTokens and their positions (B, s, d), and the routes back to the tokens (B, c, s).
+
+        Args:
+            tokens: (B, c, d).
+            positions: (B, c, d).
+            merging: (B, c) of 0 and 1, which tokens count in the means; None means all.
+        """
         logits = self.logits(tokens, positions)
         winner = logits.argmax(dim=-1, keepdim=True)
         assignment = (winner == torch.arange(self.count, device=winner.device)).to(tokens.dtype)
         share = assignment.transpose(1, 2)
+        if merging is not None:
+            share = share * merging.unsqueeze(1)
         size = share.sum(dim=2, keepdim=True).clamp_min(1.0)
         routes = logits.softmax(dim=-1) if self.soft else assignment
         return self.value(share @ tokens / size), share @ positions / size, routes
+
+
+class RankedGate(nn.Module):
+    """`Gate` for engines of fixed size: the k tokens with the lowest merge probability bypass DSO."""
+
+    def __init__(self, gate: Gate, bypassed: int) -> None:
+        super().__init__()
+        self.bypassed = bypassed
+        self.fc1 = Dense(gate.fc1.weight, gate.fc1.bias)
+        self.fc2 = Dense(gate.fc2.weight, gate.fc2.bias)
+
+    def logits(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Merge logits (B, c) of tokens and positions (B, c, d)."""
+        logits: Tensor = self.fc2(relu(self.fc1(content(tokens, positions)))).squeeze(-1)
+        return logits
+
+    def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Places (B, k, c): one-hot rows of the bypassed tokens."""
+        chosen = self.logits(tokens, positions).topk(self.bypassed, dim=1, largest=False).indices
+        numbers = torch.arange(tokens.shape[1], device=tokens.device)
+        return (chosen.unsqueeze(-1) == numbers).to(tokens.dtype)
 
 
 class DenseAttention(nn.Module):
@@ -153,23 +206,30 @@ class DenseBlock(nn.Module):
 
 
 class InferenceStudent(nn.Module):
-    """A student with ``count`` SuperTokens, ready to be traced; computes what `Student.forward` does.
+    """A student with ``count`` SuperTokens, ready to be traced; computes what `FixedStudent` does.
 
     Args:
         student: left unchanged; its weights are copied.
         count: s, one of the student's budgets.
         dtype: float64 gives the reference of the parity gate.
+        bypassed: k, tokens that the gate lets past DSO; 0 for a student without a gate.
+
+    Raises:
+        InputError: tokens are to bypass a gate that the student does not have.
     """
 
-    def __init__(self, student: Student, count: int, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, student: Student, count: int, dtype: torch.dtype = torch.float32, bypassed: int = 0
+    ) -> None:
         super().__init__()
         exact = _double(student)
-        self.tokenizer = FoldedTokenizer(exact.tokenizer)
+        self.tokenizer = folded_tokenizer(exact.tokenizer)
         self.position = DenseMlp(exact.position.fc1, exact.position.fc2)
         self.dso = FoldedAssignment(_assignment(exact), count)
+        self.gate = RankedGate(_gate(exact), bypassed) if bypassed else None
         self.mixing = nn.ModuleList(DenseBlock(block) for block in _blocks(exact.mixing))
         self.blocks = nn.ModuleList(DenseBlock(block) for block in _blocks(exact.encoder.blocks))
-        self.update = exact.config.residual == "update"
+        self.count, self.update = count, exact.config.residual == "update"
         self.cau_norm_tokens, self.cau_norm_mlp = exact.cau.norm_tokens, exact.cau.norm_mlp
         self.cau_enter = Dense(exact.cau.enter.weight, exact.cau.enter.bias)
         self.cau_mlp = DenseMlp(exact.cau.mlp.fc1, exact.cau.mlp.fc2)
@@ -179,22 +239,59 @@ class InferenceStudent(nn.Module):
 
     def forward(self, groups: Tensor, centers: Tensor) -> tuple[Tensor, ...]:
         """Groups (B, c, K, 3) and centres (B, c, 3) to (tokens (B, c, d), global (B, 2d)[, logits])."""
-        tokens, positions = self.tokenizer(groups), self.position(centers)
-        for block in self.mixing:
-            tokens = block(tokens + positions)
-        merged, merged_positions, routes = self.dso(tokens, positions)
-        x = merged
-        for block in self.blocks:
-            x = block(x + merged_positions)
-        if self.update:
-            passes = len(self.blocks)
-            returned = tokens + passes * positions + routes @ (x - merged - passes * merged_positions)
-        else:
-            returned = routes @ x + positions
+        tokens, positions = self.mixed(groups, centers)
+        returned = self._merged(tokens, positions) if self.gate is None else self._gated(tokens, positions)
         y = returned + self.cau_enter(self.cau_norm_tokens(tokens))
         features = self.norm(y + self.cau_mlp(self.cau_norm_mlp(y)))
         pooled = pool(features)
         return (features, pooled) if self.head is None else (features, pooled, self.head(pooled))
+
+    def mixed(self, groups: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens and positions (B, c, d), as DSO and the gate see them."""
+        tokens, positions = self.tokenizer(groups), self.position(centers)
+        for block in self.mixing:
+            tokens = block(tokens + positions)
+        return tokens, positions
+
+    def _encoded(self, rows: Tensor, places: Tensor) -> Tensor:
+        for block in self.blocks:
+            rows = block(rows + places)
+        return rows
+
+    def _merged(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """What returns to each token (B, c, d) from the SuperTokens alone."""
+        merged, merged_positions, routes = self.dso(tokens, positions)
+        encoded = self._encoded(merged, merged_positions)
+        return self._returned(tokens, positions, merged, merged_positions, encoded, routes)
+
+    def _gated(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """The same, where k tokens have rows of their own in the encoder."""
+        places = self.gate(tokens, positions)
+        merging = 1.0 - places.sum(dim=1)
+        merged, merged_positions, routes = self.dso(tokens, positions, merging)
+        own_positions = places @ positions
+        rows = torch.cat([merged, places @ tokens], dim=1)
+        encoded = self._encoded(rows, torch.cat([merged_positions, own_positions], dim=1))
+        alone = encoded[:, self.count :]
+        if not self.update:
+            alone = alone + own_positions
+        supertokens = encoded[:, : self.count]
+        returned = self._returned(tokens, positions, merged, merged_positions, supertokens, routes)
+        return merging.unsqueeze(-1) * returned + places.transpose(1, 2) @ alone
+
+    def _returned(
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        merged: Tensor,
+        merged_positions: Tensor,
+        encoded: Tensor,
+        routes: Tensor,
+    ) -> Tensor:
+        if not self.update:
+            return routes @ encoded + positions
+        passes = len(self.blocks)
+        return tokens + passes * positions + routes @ (encoded - merged - passes * merged_positions)
 
 
 def _double(student: Student) -> Student:
@@ -214,13 +311,25 @@ def _assignment(student: Student) -> SupertokenAssignment:
         InputError: it is of a form that has no graph.
     """
     dso = student.dso
-    if not isinstance(dso, SupertokenAssignment) or dso.query_kind == "cosine" or student.gate is not None:
-        found = "a gate" if student.gate is not None else f"{student.config.method}, {student.config.query}"
+    if not isinstance(dso, SupertokenAssignment):
         raise InputError(
-            f"a student with {found} has no exported form",
-            remedy="distil with anchored or learned queries and no gate",
+            f"a student with --method {student.config.method} has no exported form",
+            remedy="distil with --method dso",
         )
     return dso
+
+
+def _gate(student: Student) -> Gate:
+    """The student's gate.
+
+    Raises:
+        InputError: it has none.
+    """
+    if student.gate is None:
+        raise InputError(
+            "the student has no gate", where="--bypass", remedy="leave it out, or distil with --gate"
+        )
+    return student.gate
 
 
 def _constant(value: Tensor) -> nn.Parameter:

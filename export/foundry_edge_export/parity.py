@@ -11,6 +11,7 @@ import torch
 
 from foundry_edge.data.samples import load_samples
 from foundry_edge.data.shapes import TEST
+from foundry_edge.models.fixed import FixedStudent
 from foundry_edge.models.student import Student
 from foundry_edge_calibration.clouds import group_clouds
 from foundry_edge_calibration.engine import Array, open_session, run_batches
@@ -50,17 +51,24 @@ def parity_clouds(spec: Preprocessing, seed: int = 0) -> ParityClouds:
     return ParityClouds(*group_clouds(clouds, spec), *group_clouds(permuted, spec))
 
 
-def torch_parity(student: Student, model: onnx.ModelProto, count: int, clouds: ParityClouds) -> Parity:
+def torch_parity(
+    student: Student, model: onnx.ModelProto, count: int, clouds: ParityClouds, bypassed: int = 0
+) -> Parity:
     """Largest difference of any output from torch in float64, and of the tokens' direction.
 
     ONNX Runtime runs the permuted clouds, one by one and all at once. A cloud in which a token lies
-    between two SuperTokens, within rounding, is left out: either assignment is right there. The reference
-    is the student's inference form; how far `Student.forward` (float32) is from it counts too.
+    between two SuperTokens, or on the border of those that bypass, within rounding, is left out: either
+    choice is right there. The reference is the student's inference form; how far `Student.reconstruct`
+    (float32) is from it counts too.
     """
-    reference, clear = _reference(student, count, clouds)
+    module = InferenceStudent(student, count, torch.float64, bypassed)
+    reference, clear = _reference(module, clouds)
     session = open_session(model)
     names = OUTPUTS[: len(reference)]
-    worst, cosines = _form_error(student, count, clouds, reference[0], clear), np.ones(0)
+    worst, cosines = (
+        _form_error(FixedStudent(student, count, bypassed), clouds, reference[0], clear),
+        np.ones(0),
+    )
     for batch in (1, len(clouds.groups)):
         parts = list(run_batches(session, names, clouds.permuted_groups, clouds.permuted_centers, batch))
         found = [np.concatenate([part[i] for part in parts]) for i in range(len(names))]
@@ -87,28 +95,40 @@ def _parity(reference: str, max_abs: float, cosines: npt.NDArray[np.float64]) ->
 
 @torch.no_grad()
 def _reference(
-    student: Student, count: int, clouds: ParityClouds
+    module: InferenceStudent, clouds: ParityClouds
 ) -> tuple[list[npt.NDArray[np.float64]], npt.NDArray[np.bool_]]:
     """Outputs in float64, and which clouds (M,) have no tie."""
-    module = InferenceStudent(student, count, torch.float64)
     groups, centers = torch.from_numpy(clouds.groups).double(), torch.from_numpy(clouds.centers).double()
     outputs = [value.numpy() for value in module(groups, centers)]
-    logits = module.dso.logits(module.tokenizer(groups), module.position(centers))
-    if count == 1:
-        return outputs, np.ones(len(groups), dtype=np.bool_)
-    first, second = logits.topk(2, dim=-1).values.unbind(-1)
-    clear = ((first - second) > _TIE * logits.abs().amax().clamp_min(1.0)).all(dim=1)
-    return outputs, clear.numpy() if clear.any() else np.ones_like(clear.numpy())
+    clear = _clear(module, *module.mixed(groups, centers)).numpy()
+    return outputs, clear if clear.any() else np.ones_like(clear)
+
+
+def _clear(module: InferenceStudent, tokens: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Which clouds (B,) have no token between two choices, within rounding."""
+    clear = torch.ones(len(tokens), dtype=torch.bool)
+    if module.dso.count > 1:
+        logits = module.dso.logits(tokens, positions)
+        first, second = logits.topk(2, dim=-1).values.unbind(-1)
+        clear &= ((first - second) > _tie(logits)).all(dim=1)
+    if module.gate is not None and module.gate.bypassed < tokens.shape[1]:
+        logits = module.gate.logits(tokens, positions)
+        border = logits.sort(dim=1).values[:, module.gate.bypassed - 1 : module.gate.bypassed + 1]
+        clear &= (border[:, 1] - border[:, 0]) > _tie(logits)
+    return clear
+
+
+def _tie(logits: torch.Tensor) -> torch.Tensor:
+    return _TIE * logits.abs().amax().clamp_min(1.0)
 
 
 @torch.no_grad()
 def _form_error(
-    student: Student,
-    count: int,
+    student: FixedStudent,
     clouds: ParityClouds,
     tokens: npt.NDArray[np.float64],
     clear: npt.NDArray[np.bool_],
 ) -> float:
-    """Largest difference of `Student.forward` (float32) from the reference tokens (M, c, d)."""
-    forward = student(torch.from_numpy(clouds.groups), torch.from_numpy(clouds.centers), count).numpy()
+    """Largest difference of the student (float32) from the reference tokens (M, c, d)."""
+    forward = student(torch.from_numpy(clouds.groups), torch.from_numpy(clouds.centers)).numpy()
     return float(np.abs(forward[clear] - tokens[clear]).max())

@@ -14,6 +14,9 @@ class Progress(Protocol):
     def step(self, text: str) -> None:
         """A new step begins."""
 
+    def advance(self, done: int, of: int) -> None:
+        """So many rungs are done, of so many."""
+
     def note(self, text: str) -> None:
         """Something a person should know: a warning, an assumption, a wait."""
 
@@ -25,6 +28,9 @@ class Silent:
     """Tells nobody; warnings and notes are in the report as well."""
 
     def step(self, text: str) -> None:
+        """Ignore."""
+
+    def advance(self, done: int, of: int) -> None:
         """Ignore."""
 
     def note(self, text: str) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from foundry_edge.models.config import StudentConfig
 from foundry_edge_calibration.methods import METHODS
-from foundry_edge_calibration.placement import policies_to_try
+from foundry_edge_calibration.placement import check_policy
+from foundry_edge_export.precisions import PRECISIONS
+from foundry_edge_export.size import Size
 from foundry_edge_runtime.errors import BackendError, InputError
 
-PRECISIONS = ("fp32", "fp16", "int8")
 BACKENDS = ("onnx",)
 _LATER = ("tensorrt", "tensorrt-rtx")
 
@@ -20,6 +21,7 @@ class ExportSettings:
     """Options of one export; see `foundry_edge_export.exporter.export` for their meaning."""
 
     tokens: tuple[int, ...]
+    bypass: tuple[int, ...]
     precision: tuple[str, ...]
     backend: str
     calibration_data: str | Path | None
@@ -31,6 +33,7 @@ class ExportSettings:
     teacher: str | Path | None
     sensitivity: bool
     force: bool
+    scene: bool
     seed: int
 
     def check(self) -> None:
@@ -40,14 +43,16 @@ class ExportSettings:
             InputError: names the option and its choices.
             BackendError: the backend is not one this version writes.
         """
-        if not self.tokens or not self.precision:
+        if not self.tokens or not self.bypass or not self.precision:
             raise InputError(
-                "nothing to export", where="--tokens, --precision", remedy="give at least one of each"
+                "nothing to export",
+                where="--tokens, --bypass, --precision",
+                remedy="give at least one of each",
             )
         for name in self.precision:
             _one_of(name, PRECISIONS, "--precision")
         _one_of(self.calibration_method, tuple(METHODS), "--calibration-method")
-        policies_to_try(self.quantize)
+        check_policy(self.quantize)
         _one_of(self.backend, BACKENDS + _LATER, "--backend")
         if self.backend not in BACKENDS:
             raise BackendError(
@@ -72,6 +77,28 @@ class ExportSettings:
                     where="--tokens",
                     remedy=f"it has {known}",
                 )
+
+    def check_bypass(self, config: StudentConfig) -> None:
+        """Refuse numbers of bypassed tokens that the student cannot have.
+
+        Raises:
+            InputError: it has no gate, or not so many tokens.
+        """
+        most = config.teacher.preprocessing.groups
+        for count in self.bypass:
+            if count and not config.gate:
+                raise InputError(
+                    f"the student has no gate, so no token can bypass, asked for {count}",
+                    where="--bypass",
+                    remedy="leave it out, or distil with --gate",
+                )
+            if not 0 <= count <= most:
+                raise InputError(f"expected 0 to {most} tokens, found {count}", where="--bypass")
+
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        """Every budget with every number of bypassed tokens, smallest first."""
+        return tuple(Size(tokens, bypassed) for tokens in self.tokens for bypassed in self.bypass)
 
 
 def _one_of(value: str, choices: tuple[str, ...], option: str) -> None:

@@ -14,7 +14,7 @@ from foundry_edge.cli import train_options as train
 from foundry_edge.cli.options import Json
 
 if TYPE_CHECKING:
-    from rich.status import Status
+    from rich.progress import Progress
 
     from foundry_edge_export.report import ExportReport
 
@@ -29,7 +29,10 @@ def export(
         str, typer.Argument(metavar="[STUDENT]", help="Student: a folder, or embedded:student.")
     ] = "foundry-out/student",
     tokens: Annotated[str, typer.Option(help="SuperToken budgets, e.g. 1,2,4,8,16.")] = "4",
-    precision: Annotated[str, typer.Option(help="Precisions: fp32, fp16, int8.")] = "int8",
+    precision: Annotated[str, typer.Option(help="Precisions: fp32, fp16, int8, int8-fp16.")] = "int8",
+    bypass: Annotated[
+        str, typer.Option(metavar="K", help="Tokens that the student's gate lets past, e.g. 0,8.")
+    ] = "0",
     out: Annotated[Path, typer.Option(help="Bundle to make, or to add to.")] = Path("foundry-out/bundle"),
     backend: Annotated[str, typer.Option(help="What the rungs are written for: onnx.")] = "onnx",
     calibration_data: Annotated[
@@ -43,11 +46,18 @@ def export(
     quantize: Annotated[
         str,
         typer.Option(
-            help="Maps in INT8: all-linear, wide, after-assignment, encoder, or auto (by the gates)."
+            help="Maps in INT8: all-linear, wide, after-assignment, encoder, or auto (wide, without the "
+            "blocks that lose most, until the gates are met)."
         ),
     ] = "auto",
     keep_float: Annotated[
-        str, typer.Option(metavar="NAMES", help="Modules left in float all the same, e.g. blocks.11,cau_mlp.")
+        str,
+        typer.Option(
+            "--keep-float",
+            "--keep-fp16",
+            metavar="NAMES",
+            help="Modules left in float all the same (half in int8-fp16), e.g. blocks.11,cau_mlp.",
+        ),
     ] = "",
     evaluation_data: Annotated[
         str | None, typer.Option(metavar="D", help="Data set (.npz) whose test side measures the rungs.")
@@ -59,6 +69,7 @@ def export(
         bool, typer.Option("--sensitivity", help="Also measure what each block alone loses in INT8.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Keep rungs that fail a gate, marked.")] = False,
+    scene: Annotated[bool, typer.Option("--scene", help="Add the graphs that `run --scene` needs.")] = False,
     seed: train.Seed = 0,
     json: Json = False,
 ) -> None:
@@ -69,6 +80,7 @@ def export(
         report = run(
             student,
             tokens=train.numbers(tokens, "--tokens"),
+            bypass=_bypass(bypass),
             precision=_names(precision),
             out=out,
             backend=backend,
@@ -81,25 +93,39 @@ def export(
             teacher=teacher,
             sensitivity=sensitivity,
             force=force,
+            scene=scene,
             seed=seed,
             progress=progress,
         )
     _show(report, json)
 
 
+def _bypass(text: str) -> tuple[int, ...]:
+    """``"0,8"`` as numbers; the gate may let nothing past."""
+    given = [part.strip() for part in text.split(",")]
+    others = [part for part in given if part != "0"]
+    found = train.numbers(",".join(others), "--bypass") if others else ()
+    return (0, *found) if "0" in given else found
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-class _Spinner:
-    """Progress on stderr: a line with the current step on a terminal, notes and failures anywhere."""
+class _Bar:
+    """Progress on stderr: rungs done and the current step on a terminal, notes and failures anywhere."""
 
-    def __init__(self, status: Status, json: bool) -> None:
-        self._status, self._json = status, json
+    def __init__(self, bar: Progress, json: bool) -> None:
+        self._bar, self._json = bar, json
+        self._task = bar.add_task("starting", total=None)
 
     def step(self, text: str) -> None:
         """Show what is being done."""
-        self._status.update(text)
+        self._bar.update(self._task, description=text)
+
+    def advance(self, done: int, of: int) -> None:
+        """Show how many rungs are done."""
+        self._bar.update(self._task, completed=done, total=of)
 
     def note(self, text: str) -> None:
         """Print a line."""
@@ -107,14 +133,18 @@ class _Spinner:
 
     def failed(self, report: ExportReport) -> None:
         """Show the table of an export that keeps nothing."""
-        self._status.stop()
+        self._bar.stop()
         _show(report, self._json)
 
 
 @contextmanager
-def _progress(json: bool) -> Iterator[_Spinner]:
-    with output.stderr().status("starting") as status:
-        yield _Spinner(status, json)
+def _progress(json: bool) -> Iterator[_Bar]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    console = output.stderr()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        yield _Bar(bar, json)
 
 
 def _show(report: ExportReport, json: bool) -> None:
@@ -132,4 +162,5 @@ def _show(report: ExportReport, json: bool) -> None:
         console.print(
             f"Bundle {report.bundle_id} in {report.bundle} ({report.seconds:.0f} s).", highlight=False
         )
+        console.print("Figures and plots: report.html there.", highlight=False)
         console.print("Next: foundry-edge run scan.pcd", highlight=False)

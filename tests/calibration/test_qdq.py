@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from foundry_edge_calibration.engine import open_session
-from foundry_edge_calibration.placement import POLICIES, choose_sites, policies_to_try
+from foundry_edge_calibration.placement import POLICIES, check_policy, choose_sites
 from foundry_edge_calibration.qdq import insert_qdq, quantize_weight
 from foundry_edge_calibration.ranges import observe
 from foundry_edge_calibration.sensitivity import sensitivity
@@ -152,9 +152,29 @@ def test_policies_nest_and_keep_takes_names() -> None:
         "tokenizer.enter",
         "blocks.0.mlp.fc1",
     ]
-    with pytest.raises(InputError, match=r"no quantised module 'blocks.0.at'; use e.g. blocks.0"):
+    with pytest.raises(
+        InputError, match=r"no quantised module 'blocks.0.at'; use one of tokenizer.enter, bl"
+    ):
         choose_sites(model, "encoder", ("blocks.0.at",))
     with pytest.raises(InputError, match="nothing is left to quantise"):
         choose_sites(model, "encoder", ("blocks.0",))
     with pytest.raises(InputError, match="--quantize: unknown value 'best'; use one of auto"):
-        policies_to_try("best")
+        check_policy("best")
+
+
+def test_wide_leaves_out_what_reads_coordinates_and_block_is_short_for_blocks() -> None:
+    model = _model()
+    wide = [site.module for site in choose_sites(model, "wide")]
+    assert (
+        wide == ["blocks.0.attn.qkv", "blocks.0.mlp.fc1"] == [s.module for s in choose_sites(model, "auto")]
+    )
+    assert [s.module for s in choose_sites(model, "wide", ("block.0.mlp",))] == ["blocks.0.attn.qkv"]
+
+
+def test_scales_exact_in_half_clip_nothing_more() -> None:
+    weight = SECOND * np.float32(1e-5)
+    for half in (False, True):
+        values, scale = quantize_weight(weight, half)
+        assert np.all(np.abs(values * scale - weight) <= scale / 2 * 1.0001)
+        assert np.all(scale > 0)
+    assert np.array_equal(scale, scale.astype(np.float16).astype(np.float32))

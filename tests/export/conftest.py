@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from foundry_edge.models.student import Student
 from foundry_edge.models.teacher import Teacher
 from foundry_edge_calibration.clouds import group_clouds
 from foundry_edge_export import ExportReport, export
+from foundry_edge_export.precisions import PRECISIONS
 from foundry_edge_runtime.grouping import Preprocessing
 
 SPEC = Preprocessing(points=128, groups=16, group_size=8)
@@ -39,6 +41,14 @@ def make_models(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Calibration ranges of earlier sessions are not found."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FOUNDRY_EDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Holds ``teacher`` and ``student``."""
@@ -53,11 +63,11 @@ def other_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def exported(models: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportReport:
-    """The whole ladder of the tiny student in FP32 and INT8. Not to be changed: copy it."""
+    """The whole ladder of the tiny student. Not to be changed: copy it."""
     return export(
         models / "student",
         tokens=BUDGETS,
-        precision=("fp32", "fp16", "int8"),
+        precision=PRECISIONS,
         out=tmp_path_factory.mktemp("out") / "bundle",
         samples=64,
         teacher=models / "teacher",

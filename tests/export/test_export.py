@@ -14,12 +14,15 @@ from foundry_edge.data.shapes import TEST
 from foundry_edge.models.load import load_student
 from foundry_edge_calibration.clouds import group_clouds
 from foundry_edge_export import ExportReport, export, gates
+from foundry_edge_export.precisions import PRECISIONS, QUANTISED
+from foundry_edge_export.report_files import HTML, JSON, MARKDOWN
 from foundry_edge_runtime import Budget, Session, load_bundle
 from foundry_edge_runtime.bundle import Manifest
 from foundry_edge_runtime.errors import CheckpointError, GateError, InputError
 from tests.export.conftest import BUDGETS, SPEC
 
-NAMES = [f"s{count}-{precision}" for count in BUDGETS for precision in ("fp32", "fp16", "int8")]
+NAMES = [f"s{count}-{precision}" for count in BUDGETS for precision in PRECISIONS]
+REPORTS = {HTML, JSON, MARKDOWN}
 
 
 def _copy(report: ExportReport, tmp_path: Path) -> Path:
@@ -56,12 +59,12 @@ def test_the_ladder_is_complete_and_passes_its_gates(exported: ExportReport) -> 
         assert rung.fidelity is not None
         assert rung.accuracy is not None
         assert "test" in rung.fidelity.data
-        assert (rung.calibration is not None) == (rung.precision == "int8")
+        assert (rung.calibration is not None) == (rung.precision in QUANTISED)
 
 
 def test_int8_figures_are_those_of_int8(exported: ExportReport) -> None:
     for draft in exported.rungs:
-        if draft.precision == "int8":
+        if draft.precision in QUANTISED:
             assert 1e-4 < draft.parity.max_abs < 2
             assert 0.999 <= draft.parity.cosine_mean < 1 - 1e-7
 
@@ -75,11 +78,12 @@ def test_fp16_rounds_and_keeps_the_direction(exported: ExportReport) -> None:
 
 def test_rungs_of_a_precision_share_one_weights_file(exported: ExportReport) -> None:
     manifest = load_bundle(exported.bundle).manifest
-    for precision in ("fp32", "fp16", "int8"):
+    for precision in PRECISIONS:
         refs = {rung.weights for rung in manifest.rungs if rung.precision == precision}
         assert len(refs) == 1
     assert {path.name for path in exported.bundle.iterdir()} == {
         "manifest.json",
+        *REPORTS,
         *(ref.name for ref in manifest.files()),
     }
 
@@ -105,9 +109,9 @@ def test_rung_by_rung_on_one_thread_gives_the_same_files(
     try:
         _export(models, out, (4,), ("int8",))
         assert [rung.name for rung in load_bundle(out).manifest.rungs] == ["s4-int8"]
-        report = _export(models, out, (1, 2), ("fp32", "fp16", "int8"))
-        assert [draft.name for draft in report.rungs] == NAMES[:6]
-        _export(models, out, (4,), ("fp32", "fp16"))
+        report = _export(models, out, (1, 2), PRECISIONS)
+        assert [draft.name for draft in report.rungs] == NAMES[:8]
+        _export(models, out, (4,), ("fp32", "int8-fp16", "fp16"))
     finally:
         torch.set_num_threads(threads)
     assert _hashes(load_bundle(out).manifest) == _hashes(load_bundle(exported.bundle).manifest)
@@ -116,7 +120,7 @@ def test_rung_by_rung_on_one_thread_gives_the_same_files(
 def test_the_same_export_again_builds_nothing(exported: ExportReport, models: Path, tmp_path: Path) -> None:
     out = _copy(exported, tmp_path)
     before = load_bundle(out).manifest
-    report = _export(models, out, BUDGETS, ("int8", "fp16", "fp32"))
+    report = _export(models, out, BUDGETS, PRECISIONS[::-1])
     assert not any(draft.fresh for draft in report.rungs)
     assert _hashes(load_bundle(out).manifest) == _hashes(before)
 
@@ -132,7 +136,7 @@ def test_another_student_replaces_the_bundle(
     manifest = load_bundle(out).manifest
     assert [rung.name for rung in manifest.rungs] == ["s2-fp32"]
     assert manifest.rungs[0].fidelity is None
-    assert len(list(out.iterdir())) == 3
+    assert len(list(out.iterdir())) == 6
 
 
 def test_a_damaged_bundle_is_replaced(exported: ExportReport, models: Path, tmp_path: Path) -> None:
@@ -150,10 +154,10 @@ def test_sensitivity_names_blocks_that_keep_float_takes(models: Path, tmp_path: 
     out = tmp_path / "bundle"
     options = {"tokens": (2,), "samples": 64, "quantize": "after-assignment", "out": out}
     report = export(models / "student", sensitivity=True, **options)  # type: ignore[arg-type]
-    losses = report.sensitivity["s2-int8"]
+    losses = report.sensitivity["s2"]
     assert {"blocks.0", "blocks.1", "cau_enter", "cau_mlp", "dso.value"} == {loss.block for loss in losses}
     assert losses == sorted(losses, key=lambda loss: loss.cosine_mean)
-    assert report.as_dict()["sensitivity"]["s2-int8"][0]["block"] == losses[0].block
+    assert report.as_dict()["sensitivity"]["s2"][0]["block"] == losses[0].block
     kept = export(models / "student", keep_float=(losses[0].block,), **options)  # type: ignore[arg-type]
     (before,), (after,) = report.rungs, kept.rungs
     assert after.parity.cosine_mean > before.parity.cosine_mean
@@ -168,6 +172,9 @@ class _Record:
         self.reports: list[ExportReport] = []
 
     def step(self, text: str) -> None:
+        """Ignore."""
+
+    def advance(self, done: int, of: int) -> None:
         """Ignore."""
 
     def note(self, text: str) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import pytest
 import torch
 
-from foundry_edge.models.config import StudentConfig
+from foundry_edge.models.config import Query, StudentConfig
 from foundry_edge.models.dso import SupertokenAssignment
+from foundry_edge.models.fixed import FixedStudent
 from foundry_edge.models.load import load_student
 from foundry_edge.models.student import Student
-from foundry_edge_export.inference import InferenceStudent
+from foundry_edge_export.inference import InferenceStudent, folded_tokenizer
 from foundry_edge_runtime.errors import InputError
 from tests.export.conftest import BUDGETS, TINY
 
@@ -34,9 +34,9 @@ def test_equals_the_student(models: Path, count: int) -> None:
     torch.testing.assert_close(pooled[:, : TINY.width], expected.mean(dim=1), atol=2e-5, rtol=0)
 
 
-@pytest.mark.parametrize("query", ["learned", "anchored"])
+@pytest.mark.parametrize("query", ["learned", "cosine", "anchored"])
 @pytest.mark.parametrize("count", BUDGETS)
-def test_both_kinds_of_queries_fold_exactly(query: Literal["learned", "anchored"], count: int) -> None:
+def test_every_kind_of_queries_folds_exactly(query: Query, count: int) -> None:
     torch.manual_seed(3)
     student = Student(StudentConfig(teacher=TINY, tokens=BUDGETS, query=query))
     dso = student.dso
@@ -63,11 +63,58 @@ def test_every_form_of_the_student_is_computed_exactly(form: dict[str, object]) 
     torch.testing.assert_close(module(groups.double(), centers.double())[0], expected, atol=1e-10, rtol=0)
 
 
-@pytest.mark.parametrize("form", [{"gate": True}, {"query": "cosine"}, {"method": "tome"}])
-def test_a_form_without_a_graph_is_refused(form: dict[str, object]) -> None:
-    student = Student(StudentConfig.model_validate({"teacher": TINY, "tokens": BUDGETS, **form}))
-    with pytest.raises(InputError, match="no exported form"):
-        InferenceStudent(student, 2)
+@pytest.mark.parametrize("bypassed", [0, 1, 5, 16])
+@pytest.mark.parametrize(
+    "form",
+    [{}, {"mixing_blocks": 1}, {"residual": "update"}, {"routing": "soft"}, {"query": "learned"}],
+)
+def test_a_gate_lets_the_same_tokens_past(form: dict[str, object], bypassed: int) -> None:
+    torch.manual_seed(5)
+    student = Student(
+        StudentConfig.model_validate({"teacher": TINY, "tokens": BUDGETS, "gate": True, **form})
+    )
+    assert student.gate is not None
+    torch.nn.init.normal_(student.gate.fc2.weight, std=1.0)
+    torch.nn.init.normal_(student.cau.enter.weight, std=0.1)
+    groups, centers = (value.double() for value in _clouds())
+    found = InferenceStudent(student, 2, torch.float64, bypassed)(groups, centers)[0]
+    expected = FixedStudent(student.double(), 2, bypassed)(groups, centers)
+    torch.testing.assert_close(found, expected, atol=1e-10, rtol=0)
+    if bypassed:
+        merged = FixedStudent(student, 2, 0)(groups, centers)
+        assert not torch.allclose(found, merged, atol=1e-4)
+
+
+def test_forms_without_a_graph_are_refused() -> None:
+    tome = Student(StudentConfig(teacher=TINY, tokens=BUDGETS, method="tome"))
+    with pytest.raises(InputError, match="--method tome has no exported form"):
+        InferenceStudent(tome, 2)
+    with pytest.raises(InputError, match="--bypass: the student has no gate"):
+        InferenceStudent(Student(StudentConfig(teacher=TINY, tokens=BUDGETS)), 2, bypassed=3)
+
+
+class _OtherTokenizer(torch.nn.Module):
+    """A tokenizer that this package knows nothing about."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = torch.nn.Linear(3, 8)
+        self.rest = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Linear(8, TINY.width, bias=False))
+
+    def forward(self, groups: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.rest(self.enter(groups)).amax(dim=2)
+        return out
+
+
+def test_another_tokenizer_computes_as_it_is() -> None:
+    torch.manual_seed(6)
+    other = _OtherTokenizer().double()
+    groups = _clouds()[0].double()
+    expected = other(groups)
+    folded = folded_tokenizer(other)
+    torch.testing.assert_close(folded(groups), expected, atol=1e-12, rtol=0)
+    assert [name for name, _ in folded.named_parameters()] == ["enter.weight", "enter.bias", "rest.1.weight"]
+    assert all(p.shape[0] in {3, 8} for p in folded.parameters())
 
 
 def test_the_tokenizer_is_folded_to_float64_accuracy(models: Path) -> None:

@@ -1,0 +1,88 @@
+"""The one table of an export, as text: what a terminal, Markdown and HTML all show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from foundry_edge_export.gates import ACCURACY_DROP
+
+COLUMNS = ("rung", "size MB", "MMACs", "parity", "teacher", "accuracy", "CPU ms", "gates")
+TEXT = frozenset({"rung", "parity", "gates"})
+"""Columns that hold no single number."""
+
+Record = Mapping[str, Any]
+
+
+def row(rung: Record) -> tuple[str, ...]:
+    """The cells of one rung, a record of `ExportReport.as_dict`."""
+    size, fidelity, accuracy = rung["bytes"], rung["fidelity"], rung["accuracy"]
+    return (
+        rung["name"],
+        f"{_megabytes(size['graph'])} + {_megabytes(size['weights'])}" if size["graph"] else "-",
+        f"{sum(rung['macs'].values()) / 1e6:.0f}",
+        _parity(rung),
+        f"{fidelity['cosine_mean']:.4f}" if fidelity else "-",
+        f"{accuracy['value']:.1f} %" if accuracy else "-",
+        f"{rung['cpu_ms']['p50']:.1f}" if rung["cpu_ms"] else "-",
+        _gates(rung["gates"]),
+    )
+
+
+def legend(rungs: Sequence[Record]) -> list[str]:
+    """What the columns mean, one line each."""
+    lines = [
+        "size: graph + weights file, which all rungs of a precision share",
+        "parity: fp32, largest difference from torch; others, cosine to fp32, mean / worst cloud",
+    ]
+    fidelity = next((rung["fidelity"] for rung in rungs if rung["fidelity"]), None)
+    if fidelity:
+        lines.append(f"teacher: mean token cosine to it, {fidelity['samples']} clouds of {fidelity['data']}")
+    lines += _accuracy_lines(rungs)
+    if any(rung["cpu_ms"] for rung in rungs):
+        lines.append("CPU ms: ONNX Runtime's CPU provider here, one cloud, median, without grouping")
+    if any(rung["made_for"] == "gpu" for rung in rungs):
+        lines.append("fp16 and int8-fp16 are made for GPUs: a CPU computes their half precision in float32")
+    return lines + _coverage_lines(rungs)
+
+
+def _accuracy_lines(rungs: Sequence[Record]) -> list[str]:
+    accuracy = next((rung["accuracy"] for rung in rungs if rung["accuracy"]), None)
+    if accuracy is None:
+        return []
+    lines = [f"accuracy: of the head, {accuracy['samples']} clouds of {accuracy['data']}"]
+    if any(rung["accuracy_drop_allowed"] for rung in rungs):
+        cloud = 100 / accuracy["samples"]
+        lines.append(
+            f"accuracy gate: INT8 may lose {ACCURACY_DROP} points, or one cloud ({cloud:.2f}) if that is more"
+        )
+    return lines
+
+
+def _coverage_lines(rungs: Sequence[Record]) -> list[str]:
+    """Whether more calibration clouds would have widened the ranges."""
+    lines = []
+    for rung in rungs:
+        found = rung["calibration"]
+        if found and found["growing"]:
+            lines.append(
+                f"{rung['name']}: {found['growing']} of {found['tensors']} ranges still grew by over 1 % in "
+                f"the last quarter of {found['samples']} calibration clouds"
+            )
+    return lines
+
+
+def _parity(rung: Record) -> str:
+    parity = rung["parity"]
+    if rung["precision"] == "fp32":
+        return f"{parity['max_abs']:.1e}"
+    return f"{parity['cosine_mean']:.5f} / {parity['cosine_worst']:.4f}"
+
+
+def _gates(gates: Mapping[str, bool]) -> str:
+    failed = [name for name, passed in gates.items() if not passed]
+    return f"failed: {', '.join(failed)}" if failed else "passed"
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.1f}"
