@@ -50,6 +50,7 @@ class FakeGpu:
         broken: promises that were broken.
         retained: how often the primary context is retained.
         freed_badly: resources whose own release was the call that failed.
+        objects: kind -> how many of TensorRT's objects there are.
     """
 
     integrated: bool = False
@@ -61,6 +62,7 @@ class FakeGpu:
     broken: list[str] = field(default_factory=list)
     retained: int = 0
     freed_badly: int = 0
+    objects: dict[str, int] = field(default_factory=dict)
     clock_ms: float = 0.0
 
     def __post_init__(self) -> None:
@@ -236,6 +238,7 @@ class FakeGpu:
     def check(self, *, lost: int = 0) -> None:
         """Everything was given back, once, and no promise was broken."""
         assert self.broken == []
+        assert not any(self.objects.values()), self.objects
         assert len(self.live) <= lost, self.live
         assert self.retained in range(lost + 1)
         assert len(self.stack) <= lost

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from foundry_edge_runtime.bundle.load import Graph
 from foundry_edge_runtime.grouping import Preprocessing
@@ -38,12 +38,31 @@ class EngineInfo:
         version: of the library behind it.
         device: e.g. "cpu", "cuda:0".
         threads: CPU threads it uses, None where that has no meaning.
+        plan: SHA-256 of the plan it was made from, "" where there is none.
+        detail: what else matters to its speed, for people.
     """
 
     backend: str
     version: str
     device: str
     threads: int | None = None
+    plan: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Where the time of one batch went, in ms.
+
+    Attributes:
+        copy_in_ms, gpu_ms, copy_out_ms: to the device, on it, and back, in this order; by device events.
+        enqueue_ms: what the CPU needed to start the work; by its own clock, while the GPU is copying.
+    """
+
+    copy_in_ms: float
+    gpu_ms: float
+    copy_out_ms: float
+    enqueue_ms: float
 
 
 class Engine(Protocol):
@@ -66,14 +85,37 @@ class Engine(Protocol):
         """Backend, version and device that are really in use."""
 
 
+@runtime_checkable
+class SplitEngine(Protocol):
+    """An engine that can tell where the time goes, beside what `Engine` asks for."""
+
+    def split(self, groups: FloatArray, centers: FloatArray) -> Split:
+        """Compute as `Engine.run` does, and time the parts instead of giving the result."""
+
+
 @dataclass(frozen=True)
 class BackendStatus:
-    """Whether a backend can be used here, and the reason when it cannot."""
+    """Whether a backend can be used here, and the reason when it cannot.
+
+    Attributes:
+        name, available, reason: as they say; the reason is one line.
+        version: of the library behind it.
+        gpu: what it runs on, as a `PlanDevice`; None for a CPU and where it is not available.
+    """
 
     name: str
     available: bool
     version: str = ""
     reason: str = ""
+    gpu: dict[str, Any] | None = None
+
+
+@runtime_checkable
+class Probed(Protocol):
+    """A backend whose library may crash: its status comes from a process of its own (probe.py)."""
+
+    def examine(self) -> BackendStatus:
+        """Use the library and the device a little, in this process."""
 
 
 class Backend(Protocol):

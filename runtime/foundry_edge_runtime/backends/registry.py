@@ -8,6 +8,8 @@ from foundry_edge_runtime.backends.base import Backend, BackendStatus
 from foundry_edge_runtime.errors import BackendError, InputError
 
 DEFAULT = "onnxruntime"
+PLANNED = ("tensorrt", "tensorrt-rtx")
+"""Backends whose engines are built ahead, by `foundry-edge build`."""
 _PROVIDERS = ("cuda", "tensorrt", "tensorrt-rtx")
 
 # name -> module, class, arguments; modules are imported when their backend is asked for
@@ -17,6 +19,7 @@ _KNOWN: dict[str, tuple[str, str, tuple[str, ...]]] = {
         f"{DEFAULT}:{provider}": ("foundry_edge_runtime.backends.ort", "OnnxRuntimeBackend", (provider,))
         for provider in _PROVIDERS
     },
+    **{name: ("foundry_edge_runtime.backends.trt", "TensorRtBackend", (name,)) for name in PLANNED},
 }
 
 

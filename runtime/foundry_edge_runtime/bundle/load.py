@@ -25,11 +25,14 @@ class Graph:
         name: file name, for messages.
         content: the serialised ModelProto.
         folder: where its external data lie.
+        sha256, weights_sha256: of its files, as the manifest states them; plans are looked up by them.
     """
 
     name: str
     content: bytes
     folder: Path
+    sha256: str = ""
+    weights_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ class Bundle:
         if rung.weights.name not in self._checked:
             check_file(self.folder, rung.weights, hard_links=self._installed)
             self._checked.add(rung.weights.name)
-        return Graph(rung.graph.name, content, self.folder.resolve())
+        hashes = rung.graph.sha256, rung.weights.sha256
+        return Graph(rung.graph.name, content, self.folder.resolve(), *hashes)
 
     def verify(self) -> tuple[FileRef, ...]:
         """Check every file that the manifest names.

@@ -4,7 +4,15 @@
 they hand out and frees each thing once; ``opening.py`` picks one of them.
 """
 
-from foundry_edge_runtime.backends.cuda.device import Device, DeviceBuffer, Event, Graph, HostBuffer, Stream
+from foundry_edge_runtime.backends.cuda.device import (
+    Device,
+    DeviceBuffer,
+    Event,
+    Graph,
+    HostBuffer,
+    Stream,
+    refusal,
+)
 from foundry_edge_runtime.backends.cuda.driver import Attributes, Driver
 from foundry_edge_runtime.backends.cuda.opening import open_device
 
@@ -18,4 +26,5 @@ __all__ = [
     "HostBuffer",
     "Stream",
     "open_device",
+    "refusal",
 ]

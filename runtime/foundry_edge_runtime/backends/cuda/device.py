@@ -228,14 +228,15 @@ class Device:
             return
         steps = [one.settle for one in left if isinstance(one, Stream)]
         steps += [one.close for one in reversed(left)]
-        problems = [text for step in [*steps, self.driver.release] if (text := _refusal(step))]
+        problems = [text for step in [*steps, self.driver.release] if (text := refusal(step))]
         if problems:
             _log.warning("not all GPU resources were freed (%d refusals): %s", len(problems), problems[0])
 
 
-def _refusal(free: Callable[[], None]) -> str:
+def refusal(step: Callable[[], None]) -> str:
+    """What CUDA says against a step of cleaning up, "" when it does it. Other steps go on."""
     try:
-        free()
+        step()
     except BackendError as error:
         return str(error)
     return ""
