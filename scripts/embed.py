@@ -3,6 +3,11 @@
     foundry-edge pretrain --data ../shared/data --objective mae --epochs 8 --out runs/teacher
     python scripts/embed.py --data ../shared/data --teacher runs/teacher
 
+The student may be distilled apart from it, with other options, from the teacher that is embedded already:
+
+    foundry-edge distill --data ../shared/data --tokenizer lite --views 3 --out runs/student
+    python scripts/embed.py --data ../shared/data --student runs/student
+
 Writes foundry_edge/assets/{teacher,student} and the bundle in runtime/foundry_edge_runtime/assets. Weights
 are rounded to half precision before anything is measured, so what is measured is what ships.
 """
@@ -52,17 +57,9 @@ def main() -> None:
     options = _options()
     sets = load_sets([options.data])
     vocabulary = tuple(sorted({*merged([s for s in sets if s.name in NAMED]), SCENE}))
-    _embed_teacher(options.teacher, sets, vocabulary, options.work)
-    report = distill(
-        "embedded:teacher",
-        [options.data],
-        out=options.work / "student",
-        views=options.views,
-        settings=TrainSettings(steps=options.steps, batch=64),
-        resume=options.resume,
-    )
-    print(json.dumps(report.as_dict(), indent=2))
-    _embed_student(options.work / "student", sets, vocabulary, options.work)
+    if options.teacher is not None:
+        _embed_teacher(options.teacher, sets, vocabulary, options.work)
+    _embed_student(options.student or _distilled(options), sets, vocabulary, options.work)
     evaluation = _evaluation_set(sets, vocabulary, options.work / "modelnet10+infomr69.npz")
     budgets = load_student().config.tokens
     exported = export(
@@ -74,12 +71,29 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of .npz data sets")
-    parser.add_argument("--teacher", type=Path, required=True, help="a pre-trained teacher")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--teacher", type=Path, help="a pre-trained teacher; its student is distilled here")
+    source.add_argument("--student", type=Path, help="a student of the embedded teacher")
     parser.add_argument("--work", type=Path, default=Path("runs/embed"), help="scratch folder")
     parser.add_argument("--steps", type=int, default=2000, help="distillation steps")
     parser.add_argument("--views", type=int, default=4, help="cached views per shape")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted distillation")
     return parser.parse_args()
+
+
+def _distilled(options: argparse.Namespace) -> Path:
+    out: Path = options.work / "student"
+    report = distill(
+        "embedded:teacher",
+        [options.data],
+        out=out,
+        tokenizer="lite",
+        views=options.views,
+        settings=TrainSettings(steps=options.steps, batch=64),
+        resume=options.resume,
+    )
+    print(json.dumps(report.as_dict(), indent=2))
+    return out
 
 
 def _embed_teacher(folder: Path, sets: list[ShapeSet], vocabulary: tuple[str, ...], work: Path) -> None:
