@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from foundry_edge.training.finetune import finetune
     from foundry_edge.training.pretrain import pretrain
     from foundry_edge_export import export
+    from foundry_edge_export.tensorrt.builder import build
 
 __all__ = [
+    "build",
     "distill",
     "evaluate",
     "export",
@@ -39,6 +41,7 @@ __all__ = [
 
 # name -> (module, extra it needs; empty for none)
 _PUBLIC = {
+    "build": ("foundry_edge_export.tensorrt.builder", ""),
     "distill": ("foundry_edge.training.distill", "train"),
     "evaluate": ("foundry_edge.evaluation.evaluate", "train"),
     "export": ("foundry_edge_export", "export"),

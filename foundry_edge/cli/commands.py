@@ -11,6 +11,7 @@ _COMMANDS = (
     "run",
     "distill",
     "export",
+    "build",
     "evaluate",
     "finetune",
     "macs",

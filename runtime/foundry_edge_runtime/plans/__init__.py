@@ -7,7 +7,8 @@ A backend asks for the plan of a rung and gets the verified bytes, or why there 
         raise outcome.error()
     engine = runtime.deserialize_cuda_engine(outcome.plan)
 
-``device`` is the `PlanDevice` of the GPU at hand: `device_of` makes it from what CUDA says. Plans are written by `foundry_edge_export` alone.
+``device`` is the `PlanDevice` of the GPU at hand: `device_of` makes it from what CUDA says. Plans are written
+by `foundry_edge_export` alone.
 """
 
 from foundry_edge_runtime.plans.device import device_of

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from foundry_edge_runtime.cache import CACHE_VARIABLE, cache_folder
 from foundry_edge_runtime.errors import StorageError
-from foundry_edge_runtime.profile.store import CACHE_VARIABLE, cache_folder
 
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

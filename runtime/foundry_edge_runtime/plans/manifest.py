@@ -122,6 +122,7 @@ class PlanManifest(_Strict):
         layers: the engine inspector's JSON, when the library gave one.
         created: UTC, ISO 8601.
         build_seconds: how long the compiler took.
+        workspace_bytes: device memory that a kernel could use beside its tensors; 0: the library's own limit.
         check: parity on the device; None when it was built ahead and not run.
         note: e.g. that it stands in for a rung that the compiler refused.
     """
@@ -133,6 +134,7 @@ class PlanManifest(_Strict):
     layers: FileRef | None = None
     created: str
     build_seconds: float = Field(ge=0)
+    workspace_bytes: int = Field(0, ge=0)
     check: PlanCheck | None = None
     note: str = ""
 

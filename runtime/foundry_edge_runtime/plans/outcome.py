@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from foundry_edge_runtime.errors import BackendError
-from foundry_edge_runtime.plans.manifest import PlanDevice, PlanManifest
+from foundry_edge_runtime.plans.manifest import PlanDevice, PlanManifest, PlanRefusal
 
 
 class PlanState(str, Enum):
@@ -54,6 +54,7 @@ class PlanOutcome:
         reason: one line, "" when READY.
         plan: the very bytes whose hash was checked; None unless READY.
         manifest: of that plan.
+        refusal: what is remembered when REFUSED.
     """
 
     request: PlanRequest
@@ -61,6 +62,7 @@ class PlanOutcome:
     reason: str = ""
     plan: bytes | None = None
     manifest: PlanManifest | None = None
+    refusal: PlanRefusal | None = None
 
     @property
     def stale(self) -> bool:

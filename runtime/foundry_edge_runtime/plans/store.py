@@ -13,7 +13,7 @@ from foundry_edge_runtime.bundle.manifest import FileRef
 from foundry_edge_runtime.errors import StorageError
 from foundry_edge_runtime.files import replacing
 from foundry_edge_runtime.plans.folder import opened, plan_folder, read_own, secure
-from foundry_edge_runtime.plans.manifest import PlanManifest, PlanRefusal, stem_prefix
+from foundry_edge_runtime.plans.manifest import PlanKey, PlanManifest, PlanRefusal, stem_prefix
 from foundry_edge_runtime.plans.matching import judge
 from foundry_edge_runtime.plans.outcome import PlanOutcome, PlanRequest, PlanState
 from foundry_edge_runtime.plans.sealed import SealError, seal, unseal
@@ -118,6 +118,12 @@ class PlanStore:
         (self.folder / (refusal.key.stem + _MANIFEST)).unlink(missing_ok=True)
         self._sweep()
 
+    def discard(self, key: PlanKey) -> None:
+        """Remove a plan that must not be used, e.g. because it computes something else than its graph."""
+        secure(self.folder)
+        (self.folder / (key.stem + _MANIFEST)).unlink(missing_ok=True)
+        self._sweep()
+
     def manifests(self) -> list[PlanManifest]:
         """Every plan whose manifest is whole, whatever device it is for; [] where the folder is not safe."""
         try:
@@ -187,7 +193,7 @@ def _judged(record: PlanManifest | PlanRefusal, wanted: PlanRequest) -> PlanOutc
         return _missing(wanted)  # refused elsewhere, or by another version: worth another try
     instead = f"; {record.instead} takes its place" if record.instead else ""
     reason = f"{wanted.backend} {record.key.version} refuses {record.rung}: {record.reason}{instead}"
-    return PlanOutcome(wanted, PlanState.REFUSED, reason)
+    return PlanOutcome(wanted, PlanState.REFUSED, reason, refusal=record)
 
 
 def _with_bytes(descriptor: int, outcome: PlanOutcome) -> PlanOutcome:

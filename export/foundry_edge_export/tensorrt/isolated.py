@@ -1,0 +1,133 @@
+"""NVIDIA's compiler in a process of its own: a crash or a hang of it becomes one clear line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+import foundry_edge_export
+import foundry_edge_runtime
+from foundry_edge_export.tensorrt.failures import CrashError, RefusedError
+from foundry_edge_export.tensorrt.task import BuildTask, Compiled
+from foundry_edge_runtime.errors import BackendError, BundleError, FoundryEdgeError, InputError, StorageError
+
+_ROOTS = [
+    Path(package.__file__ or "").resolve().parents[1]
+    for package in (foundry_edge_export, foundry_edge_runtime)
+]
+_WORKER = "foundry_edge_export.tensorrt.worker"
+
+
+_KINDS: dict[str, type[FoundryEdgeError]] = {
+    kind.__name__: kind for kind in (RefusedError, BackendError, BundleError, InputError, StorageError)
+}
+
+
+def ask(
+    kind: str, task: dict[str, Any], *, timeout: float, folder: Path | None = None, extra: bytes = b""
+) -> tuple[dict[str, Any], list[bytes]]:
+    """Have a child process do one task.
+
+    Args:
+        kind: what, see `worker`.
+        task: JSON of it.
+        timeout: seconds after which the child is killed.
+        folder: where the answer is kept meanwhile, in a file without a name; None takes the system's.
+        extra: bytes for the task, e.g. a timing cache.
+
+    Returns:
+        The answer and its blobs.
+
+    Raises:
+        FoundryEdgeError: as the child raised it.
+        CrashError: the child died, or took too long.
+        StorageError: there is no room for the answer.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder) as answer, tempfile.TemporaryFile() as complaints:
+            code = _run(kind, task, extra, timeout, (answer, complaints))
+            return _read(answer, complaints, code, kind)
+    except OSError as error:
+        raise StorageError(
+            f"no room for a plan ({error.strerror})",
+            where=folder or tempfile.gettempdir(),
+            remedy="free space",
+        ) from error
+
+
+def compile_isolated(task: BuildTask, timing: bytes, *, timeout: float, folder: Path) -> Compiled:
+    """As `compile_rung`, in a child process.
+
+    Raises:
+        FoundryEdgeError: see `compile_rung`.
+        CrashError: the compiler crashed, or took longer than ``timeout`` seconds.
+    """
+    head, blobs = ask("build", asdict(task), timeout=timeout, folder=folder, extra=timing)
+    plan, layers, cache = blobs
+    return Compiled(plan, head["seconds"], layers, cache, tuple(head["warnings"]))
+
+
+def _run(
+    kind: str, task: dict[str, Any], extra: bytes, timeout: float, files: tuple[IO[bytes], IO[bytes]]
+) -> int:
+    answer, complaints = files
+    child = subprocess.Popen(  # noqa: S603 - our own module, arguments as a list
+        [sys.executable, "-m", _WORKER, str(os.getpid()), str(answer.fileno())],
+        stdin=subprocess.PIPE,
+        stdout=complaints,
+        stderr=complaints,
+        pass_fds=(answer.fileno(),),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(_search_path())},
+    )
+    try:
+        child.communicate(json.dumps({"kind": kind, "task": task}).encode() + b"\n" + extra, timeout=timeout)
+    except subprocess.TimeoutExpired as error:
+        raise CrashError(
+            f"the compiler was stopped after {timeout:g} s", where=_name(task), remedy="raise --timeout"
+        ) from error
+    finally:
+        child.kill()
+        child.wait()
+    return child.returncode
+
+
+def _search_path() -> list[str]:
+    given = os.environ.get("PYTHONPATH")
+    return list(dict.fromkeys([*map(str, _ROOTS), *([given] if given else [])]))
+
+
+def _read(
+    answer: IO[bytes], complaints: IO[bytes], code: int, kind: str
+) -> tuple[dict[str, Any], list[bytes]]:
+    if code != 0:
+        complaints.seek(0)
+        raise CrashError(_death(code, complaints.read().decode(errors="replace")), where=kind)
+    answer.seek(0)
+    line = json.loads(answer.readline())
+    blobs = [answer.read(size) for size in line["sizes"]]
+    if "error" in line["head"]:
+        raise _restored(line["head"])
+    return line["head"], blobs
+
+
+def _death(code: int, output: str) -> str:
+    last = next(iter(output.strip().splitlines()[-1:]), "")
+    how = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    return f"the compiler's process {how}" + (f" ({last})" if last else "")
+
+
+def _restored(head: dict[str, Any]) -> FoundryEdgeError:
+    """The child's error."""
+    kind = _KINDS.get(head["kind"], BackendError)
+    return kind(head["error"]["problem"], where=head["error"]["where"], remedy=head["error"]["remedy"])
+
+
+def _name(task: dict[str, Any]) -> str:
+    return str(task.get("rung") or task.get("backend"))
