@@ -63,7 +63,12 @@ def main() -> None:
     evaluation = _evaluation_set(sets, vocabulary, options.work / "modelnet10+infomr69.npz")
     budgets = load_student().config.tokens
     exported = export(
-        "embedded:student", tokens=budgets, precision=("fp32", "int8"), out=BUNDLE, evaluation_data=evaluation
+        "embedded:student",
+        tokens=budgets,
+        precision=("fp32", "int8"),
+        out=BUNDLE,
+        evaluation_data=evaluation,
+        scene=True,
     )
     print(exported)
 
