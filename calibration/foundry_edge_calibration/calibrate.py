@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from foundry_edge_calibration.clouds import Clouds
 from foundry_edge_calibration.ranges import Coverage, observe
+from foundry_edge_runtime.cache import cache_folder
 from foundry_edge_runtime.errors import StorageError
 from foundry_edge_runtime.files import write_text
-from foundry_edge_runtime.profile.store import cache_folder
 
 FORMAT = 1
 Notify = Callable[[str], None]

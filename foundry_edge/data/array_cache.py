@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from foundry_edge_runtime.cache import cache_folder
 from foundry_edge_runtime.files import replacing
-from foundry_edge_runtime.profile.store import cache_folder
 
 
 def kept(kind: str, key: str, make: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:

@@ -26,8 +26,8 @@ from foundry_edge.training.parts import (
     predict_parts,
 )
 from foundry_edge.training.settings import TrainSettings
+from foundry_edge_runtime.cache import cache_folder
 from foundry_edge_runtime.errors import DataError
-from foundry_edge_runtime.profile.store import cache_folder
 
 EPOCHS = 40.0
 BATCH = 16

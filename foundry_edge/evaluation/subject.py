@@ -14,9 +14,9 @@ from foundry_edge.data.groupings import GroupedShapes, cached_groupings
 from foundry_edge.data.shape_set import TEST, TRAIN, ShapeSet
 from foundry_edge.evaluation.features import Advance, global_features, silent, token_features
 from foundry_edge.evaluation.rungs import EvaluatedRung
+from foundry_edge_runtime.cache import cache_folder
 from foundry_edge_runtime.errors import DataError
 from foundry_edge_runtime.grouping import Preprocessing
-from foundry_edge_runtime.profile.store import cache_folder
 
 Features = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]

@@ -16,8 +16,8 @@ from foundry_edge.models.model import Model
 from foundry_edge.training.classify import fresh_head, judge_classifier, tune_classifier
 from foundry_edge.training.finetune import default_settings, group_sides, labelled
 from foundry_edge.training.stages import Stages
+from foundry_edge_runtime.cache import cache_folder
 from foundry_edge_runtime.errors import InputError
-from foundry_edge_runtime.profile.store import cache_folder
 
 EPOCHS = 30.0
 

@@ -11,9 +11,11 @@ from typing import Any
 
 from foundry_edge_runtime.backends.registry import backend_statuses
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
+from foundry_edge_runtime.cache import cache_folder
 from foundry_edge_runtime.device import device
 from foundry_edge_runtime.errors import BundleError
-from foundry_edge_runtime.profile.store import cache_folder, load_profile
+from foundry_edge_runtime.grouping import GroupingPath, accelerate
+from foundry_edge_runtime.profile.store import load_profile
 
 SCHEMA = 1
 DISTRIBUTION = "foundry-edge"
@@ -44,6 +46,7 @@ class Diagnosis:
         versions: of the program, Python and the libraries of the base install.
         device: CPU, GPUs, board (see `device`).
         backends: name, availability, version and reason of each.
+        grouping: which form of it would serve, and why.
         extras: optional parts.
         cache: folder of the profiles, and whether it can be written.
         bundle: id, source, folder and rungs of the default bundle, or the reason why it cannot be used.
@@ -52,6 +55,7 @@ class Diagnosis:
     versions: dict[str, str]
     device: dict[str, str]
     backends: tuple[dict[str, Any], ...]
+    grouping: GroupingPath
     extras: tuple[Extra, ...]
     cache: dict[str, Any]
     bundle: dict[str, Any]
@@ -69,6 +73,7 @@ class Diagnosis:
             "versions": self.versions,
             "device": self.device,
             "backends": list(self.backends),
+            "grouping": vars(self.grouping),
             "extras": [
                 {
                     "name": one.name,
@@ -94,6 +99,7 @@ def doctor(bundle: str | os.PathLike[str] | None = None) -> Diagnosis:
         versions={**versions, **{name: metadata.version(name) for name in _LIBRARIES}},
         device=device(),
         backends=tuple(vars(status) for status in backend_statuses()),
+        grouping=accelerate(compile_now=False),
         extras=tuple(extras()),
         cache=_cache(),
         bundle=_bundle(bundle),

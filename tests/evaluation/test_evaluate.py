@@ -12,8 +12,8 @@ from foundry_edge.data.shapes import load_npz
 from foundry_edge.evaluation.evaluate import PROTOCOLS, evaluate
 from foundry_edge.evaluation.rungs import open_rungs
 from foundry_edge.evaluation.subject import Judged
+from foundry_edge_runtime.cache import cache_folder
 from foundry_edge_runtime.errors import CheckpointError, DataError, InputError
-from foundry_edge_runtime.profile.store import cache_folder
 
 
 @pytest.mark.parametrize("protocol", ["probe", "svm"])

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from foundry_edge_runtime.cache import cache_folder
 from foundry_edge_runtime.device import cpu_model
 from foundry_edge_runtime.grouping import kernels
 
@@ -19,8 +20,6 @@ NUMBA_CACHE = "NUMBA_CACHE_DIR"  # numba's own variable goes first, as its users
 
 
 def _kept() -> Path:
-    from foundry_edge_runtime.profile.store import cache_folder  # noqa: PLC0415 - it imports grouping
-
     return cache_folder() / "grouping"
 
 

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from importlib.metadata import version
 from pathlib import Path
 
-import platformdirs
 from pydantic import ValidationError
 
 from foundry_edge_runtime.bundle.manifest import Manifest
+from foundry_edge_runtime.cache import cache_folder
 from foundry_edge_runtime.device import device
 from foundry_edge_runtime.files import write_text
 from foundry_edge_runtime.profile.model import Profile
 
-CACHE_VARIABLE = "FOUNDRY_EDGE_CACHE"
 _LIBRARIES = ("foundry-edge", "onnxruntime", "numpy")
-
-
-def cache_folder() -> Path:
-    """$FOUNDRY_EDGE_CACHE, else the user's cache folder of this system."""
-    named = os.environ.get(CACHE_VARIABLE)
-    return Path(named) if named else Path(platformdirs.user_cache_dir("foundry-edge"))
 
 
 def empty_profile(manifest: Manifest) -> Profile:
