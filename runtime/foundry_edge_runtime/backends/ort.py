@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from foundry_edge_runtime.backends.base import INPUTS, LOGITS, OUTPUTS, BackendStatus, EngineInfo, Outputs
+from foundry_edge_runtime.backends.probe import probed
 from foundry_edge_runtime.bundle.load import Graph
 from foundry_edge_runtime.device import usable_cpus
-from foundry_edge_runtime.errors import BackendError, BundleError
+from foundry_edge_runtime.errors import BackendError, BundleError, first_line
 from foundry_edge_runtime.grouping import Preprocessing
 from foundry_edge_runtime.pointcloud import FloatArray
 
@@ -20,7 +24,13 @@ PROVIDERS = {
     "tensorrt": "TensorrtExecutionProvider",
     "tensorrt-rtx": "NvTensorRTRTXExecutionProvider",
 }
+_REPAIR = "repair the GPU libraries, or choose --backend onnxruntime"
 _REINSTALL = "install a build of onnxruntime that has it, or choose another --backend"
+_ASSIGNMENT = "session.record_ep_graph_assignment_info"
+_SUM = bytes.fromhex(  # a model that adds x (1,) to itself, to try a provider with: opset 17, IR 8
+    "080812003a350a0e0a01780a017812017922034164641201705a0f0a0178120a0a08080112040a020801"
+    "620f0a0179120a0a08080112040a02080142040a001011"
+)
 _QUIET = 4  # only fatal messages: what goes wrong is raised, and said once
 _FOLDER = "session.model_external_initializers_file_folder_path"
 
@@ -43,7 +53,30 @@ class OnnxRuntimeBackend:
         return "onnxruntime" if self._provider == "cpu" else f"onnxruntime:{self._provider}"
 
     def status(self) -> BackendStatus:
-        """Whether ONNX Runtime can be imported and this build of it has the provider."""
+        """Whether ONNX Runtime can be imported, has the provider, and the provider works here.
+
+        A provider other than the CPU is tried in a process of its own.
+        """
+        status = self._built()
+        if self._provider == "cpu" or not status.available:
+            return status
+        return probed(self.name)
+
+    def examine(self) -> BackendStatus:
+        """Run a tiny model with the provider, in this process."""
+        status = self._built()
+        if not status.available:
+            return status
+        try:
+            session = self._session(Graph("a tiny model", _SUM, Path()))
+            self._refuse_other_provider(session)
+            session.run(None, {"x": np.ones(1, np.float32)})
+        except Exception as error:
+            reason = error.problem if isinstance(error, BackendError) else first_line(error)
+            return replace(status, available=False, reason=reason)
+        return status
+
+    def _built(self) -> BackendStatus:
         wanted = PROVIDERS[self._provider]
         try:
             library = _library()
@@ -55,13 +88,14 @@ class OnnxRuntimeBackend:
 
     def load(self, graph: Graph, spec: Preprocessing) -> OnnxRuntimeEngine:
         """Make a graph executable; see `Backend.load`."""
-        status = self.status()
+        status = self._built()
         if not status.available:
             raise BackendError(status.reason, where=self.name, remedy=_REINSTALL)
         session = self._session(graph)
         self._refuse_other_provider(session)
         _check_contract(session, graph, spec)
-        info = EngineInfo(self.name, status.version, self._provider, self._threads)
+        device = "cpu" if self._provider == "cpu" else "cuda:0"
+        info = EngineInfo(self.name, status.version, device, self._threads, detail=_assignment(session))
         return OnnxRuntimeEngine(session, info, spec)
 
     def _session(self, graph: Graph) -> Any:
@@ -71,13 +105,15 @@ class OnnxRuntimeBackend:
         options.intra_op_num_threads = self._threads
         options.add_session_config_entry("session.load_model_format", "ONNX")
         options.add_session_config_entry(_FOLDER, str(graph.folder))
+        options.add_session_config_entry(_ASSIGNMENT, "1")
         wanted = PROVIDERS[self._provider]
         providers = [wanted] if wanted == PROVIDERS["cpu"] else [wanted, PROVIDERS["cpu"]]
         try:
-            return library.InferenceSession(graph.content, options, providers=providers)
+            # its Python layer would otherwise print a line and start again on the CPU
+            return library.InferenceSession(graph.content, options, providers=providers, enable_fallback=0)
         except Exception as error:
             raise BackendError(
-                f"cannot load {graph.name}: {_first_line(error)}",
+                f"cannot load {graph.name}: {first_line(error)}",
                 where=self.name,
                 remedy="export the bundle again, or choose another rung or --backend",
             ) from error
@@ -86,10 +122,11 @@ class OnnxRuntimeBackend:
         wanted, actual = PROVIDERS[self._provider], session.get_providers()
         if actual[0] != wanted:
             raise BackendError(
-                f"asked for {wanted}, which fell back to {actual[0]}",
-                where=self.name,
-                remedy="repair the GPU libraries, or choose --backend onnxruntime",
+                f"asked for {wanted}, which fell back to {actual[0]}", where=self.name, remedy=_REPAIR
             )
+        nodes = _nodes(session)
+        if nodes and not nodes[wanted]:
+            raise BackendError(f"{wanted} takes no node of the graph", where=self.name, remedy=_REPAIR)
 
 
 class OnnxRuntimeEngine:
@@ -114,9 +151,7 @@ class OnnxRuntimeEngine:
         try:
             found = self._session.run(self._names, dict(zip(INPUTS, (groups, centers), strict=True)))
         except Exception as error:
-            raise BackendError(
-                f"the engine failed: {_first_line(error)}", where=self._info.backend
-            ) from error
+            raise BackendError(f"the engine failed: {first_line(error)}", where=self._info.backend) from error
         return Outputs(found[0], found[1], found[2] if self._has_head else None)
 
     def close(self) -> None:
@@ -133,7 +168,7 @@ def _library() -> Any:
         return import_module("onnxruntime")
     except (ImportError, OSError) as error:
         raise BackendError(
-            f"onnxruntime cannot be imported: {_first_line(error)}", remedy=_REINSTALL
+            f"onnxruntime cannot be imported: {first_line(error)}", remedy=_REINSTALL
         ) from error
 
 
@@ -148,5 +183,18 @@ def _check_contract(session: Any, graph: Graph, spec: Preprocessing) -> None:
         raise BundleError(f"the graph lacks the output {min(missing)!r}", where=graph.name)
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+def _nodes(session: Any) -> Counter[str]:
+    """How many nodes each provider was given; empty where this release does not tell."""
+    tell = getattr(session, "get_provider_graph_assignment_info", None)
+    if tell is None:
+        return Counter()
+    count: Counter[str] = Counter()
+    for part in tell():
+        count[part.ep_name] += len(part.get_nodes())
+    return count
+
+
+def _assignment(session: Any) -> str:
+    """For people: the nodes by provider, when there is more than one."""
+    nodes = _nodes(session)
+    return ", ".join(f"{count} nodes on {name}" for name, count in nodes.items()) if len(nodes) > 1 else ""

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -55,7 +56,9 @@ def _run(name: str, said: IO[bytes], complained: IO[bytes]) -> int:
     try:
         return process.wait(timeout=SECONDS)
     except BaseException:
-        process.kill()  # and no waiting: one that hangs in the driver may never end
+        process.kill()
+        with suppress(subprocess.TimeoutExpired):  # one that hangs in the driver may never end
+            process.wait(timeout=1)
         raise
 
 

@@ -50,13 +50,16 @@ def import_library(name: str) -> Any:
 
 @dataclass
 class Messages:
-    """The last error that the library wrote to its log, which its calls only answer with None or False."""
+    """The first error that the library wrote to its log since the last one was taken.
 
-    last: str = ""
+    Its calls answer with None or False only; further errors follow from the first.
+    """
+
+    first: str = ""
 
     def take(self) -> str:
         """That error, once."""
-        found, self.last = self.last, ""
+        found, self.first = self.first, ""
         return found or "the library gives no reason"
 
 
@@ -69,6 +72,6 @@ def new_log(library: Any, messages: Messages) -> Any:
 
         def log(self, severity: Any, text: str) -> None:
             if severity in (library.ILogger.INTERNAL_ERROR, library.ILogger.ERROR):
-                messages.last = next(iter(text.strip().splitlines()), "")
+                messages.first = messages.first or next(iter(text.strip().splitlines()), "")
 
     return Log()
