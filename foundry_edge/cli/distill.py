@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 def distill(
+    context: typer.Context,
     teacher: student.Teacher = "embedded:teacher",
     data: options.Data = None,
     teacher_features: student.TeacherFeatures = None,
@@ -48,6 +49,8 @@ def distill(
     merge_rate: student.MergeRate = 0.75,
     freeze_encoder: student.FreezeEncoder = False,
     temperature: student.Temperature = "1,0.3",
+    scenes: student.Scenes = None,
+    start: student.Start = None,
     views: student.Views = 8,
     steps: student.Steps = 1500,
     batch: options.Batch = 64,
@@ -61,6 +64,19 @@ def distill(
     """Distil a teacher into one SuperToken student that serves every budget."""
     from foundry_edge import distill as run
 
+    settings = options.train_settings(
+        steps=steps,
+        batch=batch,
+        learning_rate=learning_rate,
+        precision=precision,
+        accelerator=accelerator,
+        seed=seed,
+    )
+    if scenes or start:
+        from foundry_edge.cli.distill_scenes import continue_on_scenes
+
+        continue_on_scenes(context, teacher, data, scenes, start, out, settings, resume, json_)
+        return
     report = run(
         teacher,
         data,
@@ -82,14 +98,7 @@ def distill(
         freeze_encoder=freeze_encoder,
         temperature=_pair(temperature, "--temperature"),
         views=views,
-        settings=options.train_settings(
-            steps=steps,
-            batch=batch,
-            learning_rate=learning_rate,
-            precision=precision,
-            accelerator=accelerator,
-            seed=seed,
-        ),
+        settings=settings,
         resume=resume,
     )
     output.print_json(report.as_dict()) if json_ else _show(report)

@@ -74,3 +74,14 @@ Temperature = Annotated[
 ]
 Views = Annotated[int, typer.Option(help="Cached views per shape, augmented but for the first.", min=1)]
 Steps = Annotated[int, typer.Option(help="Training steps.", min=1)]
+Scenes = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="D",
+        help="Continue --start on scenes: scans, folders of scans, or 'synthetic'; repeat for more.",
+    ),
+]
+Start = Annotated[
+    str | None,
+    typer.Option(help="With --scenes: the student to continue [default: embedded:student]."),
+]
