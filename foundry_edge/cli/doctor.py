@@ -59,6 +59,8 @@ def _rows(diagnosis: Diagnosis) -> Iterator[tuple[str, str, str, str]]:
     for one in diagnosis.backends:
         works = one["available"]
         yield "backends", one["name"], "works" if works else one["reason"], "green" if works else "yellow"
+    grouping = diagnosis.grouping
+    yield "grouping", grouping.name, grouping.detail, "green" if grouping.name == "compiled" else ""
     for extra in diagnosis.extras:
         text = f"lacks {', '.join(extra.missing)}: {extra.command}" if extra.missing else "installed"
         yield "extras", extra.name, text, "yellow" if extra.missing else "green"

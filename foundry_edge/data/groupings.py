@@ -15,8 +15,11 @@ from torch import Tensor
 
 from foundry_edge.data.one_sided import one_sided
 from foundry_edge_runtime.files import replacing
-from foundry_edge_runtime.grouping import Preprocessing, group_points
+from foundry_edge_runtime.grouping import Preprocessing, accelerate, group_points
 from foundry_edge_runtime.pointcloud import FloatArray
+
+MANY = 10_000
+"""Clouds from which compiling the grouping once pays."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ def group_shapes(
     """
     rng = np.random.default_rng(seed)
     count, points = shapes.shape[:2]
+    if count * variants >= MANY:
+        accelerate()
     groups = np.empty((count, variants, spec.groups, spec.group_size, 3), dtype=np.float16)
     centers = np.empty((count, variants, spec.groups, 3), dtype=np.float32)
     drawn = min(spec.points, max(points * 7 // 8, 1))

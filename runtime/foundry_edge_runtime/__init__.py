@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ScanError,
         StorageError,
     )
+    from foundry_edge_runtime.grouping import accelerate
     from foundry_edge_runtime.inspection import inspect
     from foundry_edge_runtime.interpolation import point_features
     from foundry_edge_runtime.pointcloud import PointCloud
@@ -50,6 +51,7 @@ _HOMES = {
     "PointCloud": "pointcloud",
     "Result": "result",
     "Session": "session",
+    "accelerate": "grouping",
     "choose": "choice",
     "find_scans": "readers",
     "inspect": "inspection",
@@ -74,6 +76,7 @@ __all__ = [
     "ScanError",
     "Session",
     "StorageError",
+    "accelerate",
     "choose",
     "find_scans",
     "inspect",

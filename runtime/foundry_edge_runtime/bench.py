@@ -11,6 +11,7 @@ from typing import Any
 from foundry_edge_runtime.backends.registry import DEFAULT, available_backend
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
 from foundry_edge_runtime.errors import InputError
+from foundry_edge_runtime.grouping import accelerate
 from foundry_edge_runtime.profile.isolated import measure_isolated
 from foundry_edge_runtime.profile.measure import THOROUGH, Effort
 from foundry_edge_runtime.profile.model import Profile
@@ -72,6 +73,7 @@ def bench(
         BackendError: a backend is not available here.
         StorageError: the profile cannot be stored.
     """
+    accelerate()  # compiled here once, so that the processes that measure only load it
     opened = load_bundle(bundle)
     names, batches = tuple(backend), tuple(batch)
     if not batches or not all(1 <= size <= MAX_BATCH for size in batches):

@@ -13,6 +13,7 @@ from foundry_edge_runtime.backends.registry import available_backend
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
 from foundry_edge_runtime.errors import InputError
+from foundry_edge_runtime.grouping import accelerate
 from foundry_edge_runtime.keeping import Keeper, Wanted
 from foundry_edge_runtime.readers.raw import Options
 from foundry_edge_runtime.readers.reading import parse_columns
@@ -98,6 +99,8 @@ def run(
     refuse_mixture(scans, ledger=ledger is not None, processes=how.processes)
     refuse_missing(scans)
     opened = load_bundle(bundle)
+    if scans.many and not how.processes:
+        accelerate(compile_now=False)
     with ExitStack() as stack:
         book = None if ledger is None else stack.enter_context(closing(Ledger(ledger, opened.manifest.id)))
         keeper = Keeper(wanted, scans.root)

@@ -21,6 +21,8 @@ def test_healthy_installation(bundle_folder: Path, cache: Path) -> None:
     assert record["bundle"]["rungs"] == ["s1-fp32", "s4-fp32", "s1-int8", "s4-int8"]
     assert record["bundle"]["files_verified"] == 6
     assert record["cache"] == {"folder": str(cache), "writable": True}
+    assert record["grouping"]["name"] in {"compiled", "numpy"}
+    assert record["grouping"]["detail"]
     assert not cache.exists()
 
 

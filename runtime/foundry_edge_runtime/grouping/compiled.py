@@ -125,7 +125,8 @@ def _loaded() -> tuple[Compiled | None, GroupingPath]:
 def _compile_and_check() -> tuple[Compiled | None, GroupingPath]:
     import numba  # noqa: PLC0415 - the extra `fast`, half a second to import
 
-    if numba.config.DISABLE_JIT:
+    config: Any = numba.config
+    if config.DISABLE_JIT:
         return None, GroupingPath("numpy", "NUMBA_DISABLE_JIT is set")
     folder = cache.folder()
     try:

@@ -17,6 +17,7 @@ from foundry_edge_runtime.bundle.load import Bundle, load_bundle
 from foundry_edge_runtime.bundle.manifest import Rung
 from foundry_edge_runtime.device import resident_mb
 from foundry_edge_runtime.errors import FoundryEdgeError, InputError
+from foundry_edge_runtime.grouping import accelerate
 from foundry_edge_runtime.profile.measure import Effort, measure
 from foundry_edge_runtime.profile.model import EngineFailure, EngineProfile
 from foundry_edge_runtime.sensors import power_w, temperature_c
@@ -78,6 +79,7 @@ def measure_isolated(
 
 
 def _work(task: _Task) -> str:
+    accelerate(compile_now=False)
     bundle = load_bundle(task.folder)
     rung = bundle.manifest.rung(task.tokens, task.precision, task.bypassed)
     if rung is None:

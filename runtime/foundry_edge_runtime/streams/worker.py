@@ -14,6 +14,7 @@ from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import load_bundle
 from foundry_edge_runtime.bundle.locate import Source
 from foundry_edge_runtime.errors import FoundryEdgeError
+from foundry_edge_runtime.grouping import accelerate
 from foundry_edge_runtime.profile.model import Profile
 from foundry_edge_runtime.readers.raw import Options
 from foundry_edge_runtime.selection import Notify, silent
@@ -72,6 +73,7 @@ def serve(connection: Connection) -> None:
 
 def open_session(setup: Setup, notify: Notify = silent) -> Session:
     """The session that a worker is told to open; errors as those of `Session`."""
+    accelerate(compile_now=False)
     return Session(
         replace(load_bundle(setup.folder), source=setup.source),
         setup.budget,
