@@ -13,6 +13,7 @@ import onnxruntime
 from foundry_edge_runtime.errors import BackendError
 
 Array = npt.NDArray[np.float32]
+DEFAULT_THREADS = 0  # all CPUs
 _QUIET = 3
 
 
@@ -30,7 +31,7 @@ def open_session(model: onnx.ModelProto, threads: int | None = None, literal: bo
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _QUIET
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = threads or DEFAULT_THREADS
     if literal:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

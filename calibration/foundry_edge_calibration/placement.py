@@ -31,7 +31,9 @@ AUTO = "auto"
 WIDEST = "wide"
 """What ``auto`` begins with; it takes blocks out until the gates are passed."""
 DEFAULT_POLICY = AUTO
-_RESHAPING = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Cast", "Identity"})
+_RESHAPING = frozenset(
+    {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Cast", "Identity", "Mul", "Div"}
+)
 
 
 def check_policy(policy: str) -> None:
@@ -124,9 +126,11 @@ def within(module: str, name: str) -> bool:
 
 
 def _coordinates(model: onnx.ModelProto) -> set[str]:
-    """The graph's inputs, whatever shape they were given."""
+    """The graph's inputs, whatever shape and constant factor they were given."""
+    constants = {tensor.name for tensor in model.graph.initializer}
     names = {value.name for value in model.graph.input}
     for node in model.graph.node:
-        if node.op_type in _RESHAPING and node.input[0] in names:
+        read = set(node.input) - constants
+        if node.op_type in _RESHAPING and read and read <= names:
             names.add(node.output[0])
     return names

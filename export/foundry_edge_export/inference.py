@@ -240,7 +240,10 @@ class InferenceStudent(nn.Module):
     def forward(self, groups: Tensor, centers: Tensor) -> tuple[Tensor, ...]:
         """Groups (B, c, K, 3) and centres (B, c, 3) to (tokens (B, c, d), global (B, 2d)[, logits])."""
         tokens, positions = self.mixed(groups, centers)
-        returned = self._merged(tokens, positions) if self.gate is None else self._gated(tokens, positions)
+        if self.gate is None:
+            returned = self._merged(tokens, positions)
+        else:
+            returned = self._gated(tokens, positions, self.gate(tokens, positions))
         y = returned + self.cau_enter(self.cau_norm_tokens(tokens))
         features = self.norm(y + self.cau_mlp(self.cau_norm_mlp(y)))
         pooled = pool(features)
@@ -264,9 +267,8 @@ class InferenceStudent(nn.Module):
         encoded = self._encoded(merged, merged_positions)
         return self._returned(tokens, positions, merged, merged_positions, encoded, routes)
 
-    def _gated(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """The same, where k tokens have rows of their own in the encoder."""
-        places = self.gate(tokens, positions)
+    def _gated(self, tokens: Tensor, positions: Tensor, places: Tensor) -> Tensor:
+        """The same, where k tokens, at ``places`` (B, k, c), have rows of their own in the encoder."""
         merging = 1.0 - places.sum(dim=1)
         merged, merged_positions, routes = self.dso(tokens, positions, merging)
         own_positions = places @ positions
@@ -277,7 +279,8 @@ class InferenceStudent(nn.Module):
             alone = alone + own_positions
         supertokens = encoded[:, : self.count]
         returned = self._returned(tokens, positions, merged, merged_positions, supertokens, routes)
-        return merging.unsqueeze(-1) * returned + places.transpose(1, 2) @ alone
+        blended: Tensor = merging.unsqueeze(-1) * returned + places.transpose(1, 2) @ alone
+        return blended
 
     def _returned(
         self,

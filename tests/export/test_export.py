@@ -101,9 +101,11 @@ def test_the_runtime_computes_what_torch_computes(exported: ExportReport, models
     assert np.abs(found.tokens - expected[0].numpy()).max() < 1e-4
 
 
-def test_rung_by_rung_on_one_thread_gives_the_same_files(
-    exported: ExportReport, models: Path, tmp_path: Path
+def test_rung_by_rung_on_another_number_of_threads_gives_the_same_files(
+    exported: ExportReport, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("FOUNDRY_EDGE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("foundry_edge_calibration.engine.DEFAULT_THREADS", 3)
     out, threads = tmp_path / "bundle", torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -165,20 +167,45 @@ def test_sensitivity_names_blocks_that_keep_float_takes(models: Path, tmp_path: 
     assert after.calibration.kept == (losses[0].block,)
 
 
+def test_auto_takes_out_the_block_that_loses_most_until_the_gates_are_met(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"tokens": (2,), "samples": 64, "sensitivity": True}
+    wide = export(models / "student", out=tmp_path / "wide", **options)  # type: ignore[arg-type]
+    worst = wide.sensitivity["s2"][0].block
+    kept = export(models / "student", out=tmp_path / "kept", keep_float=(worst,), **options)  # type: ignore[arg-type]
+    before, after = (report.rungs[0].parity.cosine_mean for report in (wide, kept))
+    assert before < after
+    monkeypatch.setattr(gates, "INT8_COSINE_MEAN", (before + after) / 2)
+    record = _Record()
+    auto = export(models / "student", out=tmp_path / "auto", progress=record, **options)  # type: ignore[arg-type]
+    (draft,) = auto.rungs
+    assert draft.passed
+    assert draft.calibration is not None
+    assert (draft.calibration.policy, draft.calibration.kept) == ("wide", (worst,))
+    assert draft.parity == kept.rungs[0].parity
+    assert record.notes == [f"s2-int8: auto left {worst} in float"]
+    assert record.done == [(1, 1)]
+
+
 class _Record:
     """Progress that remembers."""
 
     def __init__(self) -> None:
         self.reports: list[ExportReport] = []
+        self.notes: list[str] = []
+        self.done: list[tuple[int, int]] = []
 
     def step(self, text: str) -> None:
         """Ignore."""
 
     def advance(self, done: int, of: int) -> None:
-        """Ignore."""
+        """Remember."""
+        self.done.append((done, of))
 
     def note(self, text: str) -> None:
-        """Ignore."""
+        """Remember."""
+        self.notes.append(text)
 
     def failed(self, report: ExportReport) -> None:
         """Remember."""

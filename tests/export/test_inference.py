@@ -12,6 +12,7 @@ from foundry_edge.models.dso import SupertokenAssignment
 from foundry_edge.models.fixed import FixedStudent
 from foundry_edge.models.load import load_student
 from foundry_edge.models.student import Student
+from foundry_edge.models.tokenizer import Tokenizer
 from foundry_edge_export.inference import InferenceStudent, folded_tokenizer
 from foundry_edge_runtime.errors import InputError
 from tests.export.conftest import BUDGETS, TINY
@@ -121,6 +122,7 @@ def test_the_tokenizer_is_folded_to_float64_accuracy(models: Path) -> None:
     student = load_student(models / "student").double()
     groups = _clouds()[0].double()
     folded = InferenceStudent(student, 1, torch.float64).tokenizer(groups)
+    assert isinstance(student.tokenizer, Tokenizer)
     expected = student.tokenizer.forward_reference(groups.flatten(0, 1)).unflatten(0, groups.shape[:2])
     torch.testing.assert_close(folded, expected, atol=1e-12, rtol=0)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -25,6 +27,21 @@ def _quantize(zero: object, scale: float = 0.1) -> onnx.ModelProto:
     return _model(node, s=np.asarray(scale, np.float32), z=np.asarray(zero))
 
 
+def _pairs(left: type[np.floating[Any]], right: type[np.floating[Any]]) -> onnx.ModelProto:
+    """One node that reads two pairs with scales of these types."""
+    names, kinds = ("a", "b"), (left, right)
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", f"{n}_s", f"{n}_z"], [n], name=f"{n}/Dequantize")
+        for n in names
+    ]
+    nodes.append(helper.make_node("MatMul", ["a", "b"], ["y"], name="blocks.0/MatMul"))
+    constants = {f"{n}_s": np.asarray(0.1, kind) for n, kind in zip(names, kinds, strict=True)}
+    model = _model(nodes[0], **constants, **{f"{n}_z": np.asarray(0, np.int8) for n in names})
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
 @pytest.mark.parametrize(
     ("model", "problem"),
     [
@@ -44,6 +61,14 @@ def _quantize(zero: object, scale: float = 0.1) -> onnx.ModelProto:
             _model(helper.make_node("Reshape", ["x", "shape"], ["y"], name="r")),
             "node r: the shape is computed",
         ),
+        (
+            _model(
+                helper.make_node("TopK", ["x", "k"], ["y", "i"], name="gate/TopK"),
+                k=np.array([4000], np.int64),
+            ),
+            "gate/TopK: TopK of 4000, expected at most 3840",
+        ),
+        (_pairs(np.float32, np.float16), "blocks.0/MatMul: reads pairs of different types: FLOAT, FLOAT16"),
         (_quantize(np.int8(1)), "block/Quantize: expected INT8 zero-points 0"),
         (_quantize(np.uint8(0)), "block/Quantize: expected INT8 zero-points 0"),
         (_quantize(np.int8(0), scale=0.0), "block/Quantize: a scale is not positive"),
@@ -61,3 +86,9 @@ def test_names_the_node_and_the_rule(model: onnx.ModelProto, problem: str) -> No
 
 def test_a_good_pair_passes() -> None:
     assert not list(findings(_quantize(np.int8(0))))
+    assert not list(findings(_pairs(np.float16, np.float16)))
+
+
+def test_a_small_top_k_passes() -> None:
+    node = helper.make_node("TopK", ["x", "k"], ["y", "i"], name="gate/TopK")
+    assert not list(findings(_model(node, k=np.array([8], np.int64))))
