@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -38,6 +39,18 @@ while True:
     for manifest, files in choices:
         commit(out, manifest, files)
 """
+FULL = OSError(28, "No space left on device")
+STEPS: tuple[tuple[object, str, Exception], ...] = (
+    (os, "fsync", FULL),
+    (os, "open", FULL),
+    (tempfile, "mkstemp", FULL),
+    (Path, "write_bytes", FULL),
+    (Path, "write_bytes", MemoryError()),
+    (Path, "read_bytes", MemoryError()),
+    (Path, "write_text", FULL),
+    (Path, "replace", FULL),
+    (Path, "rename", FULL),
+)
 
 
 @pytest.fixture(scope="module")
@@ -101,17 +114,16 @@ def _writer(folder: Path) -> Path:
 def test_every_failing_step_leaves_the_old_bundle(
     drafts: list[Draft], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The Nth fsync, rename or write fails, for every N."""
+    """The Nth open, write, fsync or rename fails, or memory runs out there, for every N."""
     old, files = _assembled(drafts[:2])
     new, new_files = _assembled(drafts)
-    for name in ("fsync", "write_bytes", "write_text", "replace", "rename"):
-        owner = os if name == "fsync" else Path
-        for failing in range(1, 40):
-            out = tmp_path / f"{name}{failing}"
+    for owner, name, error in STEPS:
+        for failing in range(1, 60):
+            out = tmp_path / f"{name}-{type(error).__name__}-{failing}"
             commit.commit(out, old, files)
             with monkeypatch.context() as patch:
-                calls = _fail_at(patch, owner, name, failing)
-                with contextlib.suppress(StorageError):
+                calls = _fail_at(patch, owner, name, failing, error)
+                with contextlib.suppress(StorageError, MemoryError):
                     commit.commit(out, new, new_files)
             bundle = load_bundle(out)
             bundle.verify()
@@ -122,13 +134,15 @@ def test_every_failing_step_leaves_the_old_bundle(
                 break
 
 
-def _fail_at(patch: pytest.MonkeyPatch, owner: object, name: str, failing: int) -> list[int]:
+def _fail_at(
+    patch: pytest.MonkeyPatch, owner: object, name: str, failing: int, error: Exception = FULL
+) -> list[int]:
     original, calls = getattr(owner, name), [0]
 
     def fails(*args: object, **kwargs: object) -> object:
         calls[0] += 1
         if calls[0] == failing:
-            raise OSError(28, "No space left on device")
+            raise error
         return original(*args, **kwargs)
 
     patch.setattr(owner, name, fails)
