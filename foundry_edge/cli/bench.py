@@ -22,20 +22,22 @@ def bench(
     backend: Annotated[
         list[str] | None,
         typer.Option(
-            "--backend", metavar="B", help="Backend to measure; repeat for several [default: onnxruntime]."
+            "--backend",
+            metavar="B",
+            help="Backend to measure; repeat for several [default: the CPU, and what was built ahead].",
         ),
     ] = None,
     batch: Annotated[str, typer.Option("--batch", metavar="B,...", help="Clouds at a time, 1 to 32.")] = "1",
     json: options.Json = False,
 ) -> None:
     """Measure every engine on this device."""
-    from foundry_edge.cli.output import print_json, progress
+    from foundry_edge.cli.output import notice, print_json, progress
     from foundry_edge.cli.train_options import numbers
     from foundry_edge_runtime.bench import bench as measure_all
 
     sizes = numbers(batch, "--batch")
     with progress("measuring") as advance:
-        result = measure_all(bundle, backend=backend or ("onnxruntime",), batch=sizes, progress=advance)
+        result = measure_all(bundle, backend=backend or None, batch=sizes, progress=advance, notify=notice)
     if json:
         print_json(result.as_json())
     else:

@@ -56,16 +56,28 @@ class Rungs:
         self._state = control.step(self.policy, self.expected_ms, self.limit_ms, self._state, latency_ms)
         return self.choices[self.level], self.engines[self.level]
 
-    def remove(self) -> tuple[Choice, Engine] | None:
-        """Take the engine in use out; what comes in its place, None if none is left."""
-        level = self.level
-        for values in (self.engines, self.choices, self.expected_ms):
-            values.pop(level)
+    def remove(self, *, all_of_backend: bool = False) -> tuple[Choice, Engine] | None:
+        """Take the engine in use out; what comes in its place, None if none is left.
+
+        Args:
+            all_of_backend: close and take out the others of its backend, too.
+        """
+        level, backend = self.level, self.choices[self.level].backend
+        self._take_out(level)
+        for other in reversed(range(len(self.engines))):
+            if all_of_backend and self.choices[other].backend == backend:
+                self.engines[other].close()
+                self._take_out(other)
+                level -= other < level
         if not self.engines:
             return None
         level = min(level, len(self.engines) - 1)
         self._state = control.start(level, self.policy)
         return self.choices[level], self.engines[level]
+
+    def _take_out(self, level: int) -> None:
+        for values in (self.engines, self.choices, self.expected_ms):
+            values.pop(level)
 
 
 def ladder_of(manifest: Manifest, profile: Profile, budget: Budget) -> list[Candidate]:

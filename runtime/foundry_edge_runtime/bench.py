@@ -10,12 +10,15 @@ from typing import Any
 
 from foundry_edge_runtime.backends.registry import DEFAULT, available_backend
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
+from foundry_edge_runtime.bundle.manifest import Rung
 from foundry_edge_runtime.errors import InputError
 from foundry_edge_runtime.grouping import accelerate
+from foundry_edge_runtime.planned import with_plans
 from foundry_edge_runtime.profile.isolated import measure_isolated
 from foundry_edge_runtime.profile.measure import THOROUGH, Effort
 from foundry_edge_runtime.profile.model import Profile
 from foundry_edge_runtime.profile.store import load_profile, save_profile
+from foundry_edge_runtime.selection import Notify, silent
 
 SCHEMA = 1
 MAX_BATCH = 32
@@ -53,19 +56,22 @@ class Benchmark:
 def bench(
     bundle: str | os.PathLike[str] | None = None,
     *,
-    backend: Iterable[str] = (DEFAULT,),
+    backend: Iterable[str] | None = None,
     batch: Iterable[int] = (1,),
     effort: Effort = THOROUGH,
     progress: Progress = _no_progress,
+    notify: Notify = silent,
 ) -> Benchmark:
-    """Measure every rung on the backends, each in a process of its own, and store the profile.
+    """Measure every engine, each in a process of its own, and store the profile.
 
     Args:
         bundle: a folder; None takes the default one (see `load_bundle`).
-        backend: names of backends.
+        backend: names of backends, each of which measures every rung; None takes the CPU, and what was built
+            ahead for this device.
         batch: how many clouds at a time, each 1 to 32; choosing by latency rests on 1.
         effort: how long to measure each rung.
-        progress: told before each rung: how many are done, of how many, and which comes.
+        progress: told before each engine: how many are done, of how many, and which comes.
+        notify: told in one line when engines that were built ahead cannot be used.
 
     Raises:
         InputError: a batch size is out of range, or there is no such backend.
@@ -75,14 +81,24 @@ def bench(
     """
     accelerate()  # compiled here once, so that the processes that measure only load it
     opened = load_bundle(bundle)
-    names, batches = tuple(backend), tuple(batch)
+    names, batches = None if backend is None else tuple(backend), tuple(batch)
     if not batches or not all(1 <= size <= MAX_BATCH for size in batches):
         raise InputError(f"--batch must be sizes from 1 to {MAX_BATCH}, found {list(batches)}")
-    for name in names:
+    for name in names or ():
         available_backend(name)
-    profile = load_profile(opened.manifest)
-    tasks = [(rung, name, size) for name in names for rung in opened.manifest.rungs for size in batches]
+    profile = with_plans(load_profile(opened.manifest), opened.manifest, notify)
+    tasks = [(*engine, size) for engine in _engines(opened, profile, names) for size in batches]
     for done, (rung, name, size) in enumerate(tasks):
         progress(done, len(tasks), f"{rung.name} on {name}, batch {size}")
         profile = profile.add(measure_isolated(opened, rung, name, effort, batch=size))
     return Benchmark(opened, profile, save_profile(profile))
+
+
+def _engines(bundle: Bundle, profile: Profile, names: tuple[str, ...] | None) -> list[tuple[Rung, str]]:
+    """What to measure: every rung on the backends named, else on the CPU and as far as it was built ahead."""
+    rungs = bundle.manifest.rungs
+    if names is not None:
+        return [(rung, name) for name in names for rung in rungs]
+    return [(rung, DEFAULT) for rung in rungs] + [
+        (rung, name) for rung in rungs for name in profile.backends(rung)
+    ]

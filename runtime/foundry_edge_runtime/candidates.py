@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from foundry_edge_runtime.backends.registry import DEFAULT
+from foundry_edge_runtime.backends.registry import DEFAULT, PLANNED
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.manifest import Manifest, Rung, rung_name
 from foundry_edge_runtime.errors import BackendError, InputError
@@ -23,6 +23,7 @@ class Candidate:
         measured: what is known about it here.
         quality: accuracy of the head in percent, or 100 x likeness to the teacher.
         stated: whether quality is the accuracy.
+        untried: built ahead for this device, and not measured yet.
     """
 
     rung: Rung
@@ -30,6 +31,7 @@ class Candidate:
     measured: EngineProfile | None
     quality: float
     stated: bool
+    untried: bool = False
 
     @property
     def latency(self) -> float:
@@ -43,7 +45,12 @@ class Candidate:
         return math.inf if known is None else known
 
     def dominates(self, other: Candidate) -> bool:
-        """Whether it is at least as good in quality, latency and memory, and better in one of them."""
+        """Whether it is at least as good in quality, latency and memory, and better in one of them.
+
+        An engine that was built for this device is worth trying: nothing dominates it before it was measured.
+        """
+        if other.untried:
+            return False
         mine = (-self.quality, self.latency, self.memory)
         theirs = (-other.quality, other.latency, other.memory)
         return mine != theirs and all(a <= b for a, b in zip(mine, theirs, strict=True))
@@ -62,7 +69,7 @@ class Candidate:
     def rank(self, budget: Budget) -> tuple[float | int | str, ...]:
         """Sort key, best first; its tail makes the order total."""
         first: dict[str, tuple[float, ...]] = {
-            "accuracy": (-self.quality, self.rung.bytes, self.latency),
+            "accuracy": (-self.quality, self.rung.bytes, not self.untried, self.latency),
             "latency": (self.latency, -self.quality, self.rung.bytes),
             "memory": (self.memory, -self.quality, self.rung.bytes),
         }
@@ -92,6 +99,11 @@ def candidates(manifest: Manifest, profile: Profile | None, budget: Budget) -> l
     stated = all(rung.accuracy is not None for rung in rungs)
     engines = [one for rung in rungs for one in _engines(rung, profile, budget, stated)]
     found = [one for one in engines if not _widened(one, engines)]
+    if not found and budget.backend in PLANNED and not (profile and profile.failures):
+        raise BackendError(
+            f"{budget.backend} has built no engine of bundle {manifest.id} that may be used on this device",
+            remedy=f"build them with: foundry-edge build --backend {budget.backend}",
+        )
     if not found:
         raise BackendError(
             f"no engine of bundle {manifest.id} that may be used loads here: {_reason(profile)}",
@@ -101,7 +113,7 @@ def candidates(manifest: Manifest, profile: Profile | None, budget: Budget) -> l
 
 
 def _engines(rung: Rung, profile: Profile | None, budget: Budget, stated: bool) -> list[Candidate]:
-    """What was measured for a rung; if nothing, the backend that would run it, unless that failed."""
+    """What was built ahead or measured for a rung; if nothing, what would run it, unless that failed."""
     backend = budget.backend or DEFAULT
     quality = rung.accuracy.value if stated and rung.accuracy is not None else 100 * rung.likeness
     measured = [
@@ -109,8 +121,15 @@ def _engines(rung: Rung, profile: Profile | None, budget: Budget, stated: bool) 
         for one in (profile.measured(rung) if profile else ())
         if budget.backend in (None, one.backend)
     ]
-    if measured or (profile and profile.failed(rung, backend)):
-        return measured
+    known = {one.backend for one in measured}
+    untried = [
+        Candidate(rung, name, None, quality, stated, untried=True)
+        for name in (profile.backends(rung) if profile else ())
+        if budget.backend in (None, name) and name not in known
+    ]
+    found = [*untried, *measured]
+    if found or backend in PLANNED or (profile and profile.failed(rung, backend)):
+        return found
     return [Candidate(rung, backend, None, quality, stated)]
 
 

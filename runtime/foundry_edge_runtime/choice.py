@@ -56,10 +56,10 @@ def choose(manifest: Manifest, profile: Profile | None, budget: Budget) -> Choic
     return Choice(best.rung, best.backend, reason, bool(fitting), best.measured)
 
 
-def to_measure(manifest: Manifest, profile: Profile | None, budget: Budget) -> tuple[Rung, ...]:
-    """The rungs to measure next before `choose` can be final; empty when it can be.
+def to_measure(manifest: Manifest, profile: Profile | None, budget: Budget) -> tuple[Candidate, ...]:
+    """The engines to measure next before `choose` can be final; empty when it can be.
 
-    Rungs are asked for from the best down, and none below the first that fits: measuring in this order
+    Engines are asked for from the best down, and none below the first that fits: measuring in this order
     gives the same choice as measuring everything.
     """
     latency = budget.max_latency_ms is not None or budget.prefer == "latency"
@@ -72,11 +72,11 @@ def to_measure(manifest: Manifest, profile: Profile | None, budget: Budget) -> t
 
     found = sorted(candidates(manifest, profile, budget), key=lambda one: -one.quality)
     if budget.prefer != "accuracy":
-        return tuple(one.rung for one in found if unknown(one))
+        return tuple(one for one in found if unknown(one))
     for _, alike in groupby(found, key=lambda one: one.quality):
         level = list(alike)
         if any(unknown(one) for one in level):
-            return tuple(one.rung for one in level if unknown(one))
+            return tuple(one for one in level if unknown(one))
         if any(one.excess(budget) <= 0 for one in level):
             return ()
     return ()

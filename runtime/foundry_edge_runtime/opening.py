@@ -11,7 +11,8 @@ from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle
 from foundry_edge_runtime.candidates import rungs_allowed
 from foundry_edge_runtime.choice import Choice, choose
-from foundry_edge_runtime.errors import BackendError, GateError, InputError
+from foundry_edge_runtime.errors import BackendError, DeviceError, GateError, InputError
+from foundry_edge_runtime.planned import with_plans
 from foundry_edge_runtime.profile.model import EngineFailure, Profile
 from foundry_edge_runtime.profile.store import empty_profile
 from foundry_edge_runtime.selection import Notify, quick_profile, select
@@ -46,6 +47,8 @@ class Opener:
             available_backend(budget.backend)
         self._bundle = bundle
         self._budget = budget if backend is None else replace(budget, backend=backend.name)
+        if profile is not None and backend is None and not profile.planned:
+            profile = with_plans(profile, bundle.manifest, notify)
         self._profile = profile
         self._given = profile is not None
         self._backend = backend
@@ -88,7 +91,7 @@ class Opener:
             self._profile = empty_profile(self._bundle.manifest)
         if self._backend is None and not self._given:
             allowed = rungs_allowed(self._bundle.manifest, self._budget)
-            missing = [rung for rung in allowed if not self._profile.measured(rung)]
+            missing = [rung for rung in allowed if self._profile.lacks(rung)]
             if missing:
                 self._notify(f"measuring {len(missing)} more engines for --adaptive")
                 known = quick_profile(self._bundle, self._budget, notify=self._notify)
@@ -96,19 +99,27 @@ class Opener:
         return self._profile
 
     def failed(self, choice: Choice, error: BackendError) -> None:
-        """Take an engine out of the choice, or raise the error again when strict."""
+        """Take an engine out of the choice, or raise the error again when strict.
+
+        After a failure of the GPU nothing more can be computed on it, so all engines of the backend go.
+        """
         if self._strict:
             raise error
-        rung = choice.rung
-        failure = EngineFailure(
-            tokens=rung.tokens,
-            bypassed=rung.bypassed,
-            precision=rung.precision,
-            backend=choice.backend,
-            reason=str(error),
+        lost = isinstance(error, DeviceError)
+        rungs = self._bundle.manifest.rungs if lost else (choice.rung,)
+        failures = (
+            EngineFailure(
+                tokens=rung.tokens,
+                bypassed=rung.bypassed,
+                precision=rung.precision,
+                backend=choice.backend,
+                reason=str(error),
+            )
+            for rung in rungs
         )
-        self._profile = (self._profile or empty_profile(self._bundle.manifest)).add(failure)
-        self._notify(f"engine {rung.name} failed, taking the next: {error}")
+        self._profile = (self._profile or empty_profile(self._bundle.manifest)).add(*failures)
+        rest = f"going on without {choice.backend}" if lost else "taking the next"
+        self._notify(f"engine {choice.rung.name} failed, {rest}: {error}")
 
     def _choose(self) -> Choice:
         if self._profile is None:
@@ -125,5 +136,9 @@ class Opener:
     def _load(self, choice: Choice) -> Engine:
         backend = self._backend or available_backend(choice.backend)
         engine = backend.load(self._bundle.graph(choice.rung), self._bundle.manifest.preprocessing)
-        engine.warm()
+        try:
+            engine.warm()
+        except BackendError:
+            engine.close()
+            raise
         return engine

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from foundry_edge_runtime.backends.base import Backend
-from foundry_edge_runtime.backends.registry import DEFAULT, get_backend
+from foundry_edge_runtime.backends.registry import DEFAULT, PLANNED, get_backend
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle
 from foundry_edge_runtime.bundle.manifest import Rung
+from foundry_edge_runtime.candidates import Candidate
 from foundry_edge_runtime.choice import Choice, choose, to_measure
 from foundry_edge_runtime.errors import BackendError, StorageError
+from foundry_edge_runtime.planned import with_plans
 from foundry_edge_runtime.profile.measure import QUICK, measure
 from foundry_edge_runtime.profile.model import EngineFailure, EngineProfile, Profile
 from foundry_edge_runtime.profile.store import empty_profile, load_profile, save_profile
@@ -50,12 +52,15 @@ def select(
         BundleError: a file of a rung that is measured is not what the manifest says.
     """
     manifest = bundle.manifest
-    profile = load_profile(manifest) if backend is None else empty_profile(manifest)
+    profile = empty_profile(manifest)
+    if backend is None:
+        profile = with_plans(load_profile(manifest), manifest, notify)
     budget = budget if backend is None else replace(budget, backend=backend.name)
-    started, tried = time.perf_counter(), set[str]()
-    while needed := [rung for rung in to_measure(manifest, profile, budget) if rung.name not in tried]:
-        tried |= {rung.name for rung in needed}
-        profile = profile.add(*(_measure(bundle, rung, budget, backend, isolated) for rung in needed))
+    started, tried = time.perf_counter(), set[tuple[str, str]]()
+    while needed := [one for one in to_measure(manifest, profile, budget) if _name(one) not in tried]:
+        tried |= {_name(one) for one in needed}
+        apart = isolated or budget.max_memory_mb is not None or budget.prefer == "memory"
+        profile = profile.add(*(_measure(bundle, one.rung, one.backend, backend, apart) for one in needed))
     if tried:
         count, seconds = f"{len(tried)} of {len(manifest.rungs)} engines", time.perf_counter() - started
         notify(f"no profile yet: measured {count} here in {seconds:.1f} s; `foundry-edge bench` takes longer")
@@ -72,30 +77,42 @@ def quick_profile(
     isolated: bool = False,
     notify: Notify = silent,
 ) -> Profile:
-    """Measure every rung that the stored profile lacks, shortly, and store what was found.
+    """Measure every engine that the stored profile lacks, shortly, and store what was found.
 
     Args:
         bundle: what to measure.
-        budget: its backend is the one measured.
+        budget: its backend is the one measured; without one, what was built ahead and the CPU.
         seconds: no further rung is begun after this long.
         isolated: measure each engine in a process of its own.
         notify: told when the profile cannot be stored.
     """
-    profile = load_profile(bundle.manifest)
+    profile = with_plans(load_profile(bundle.manifest), bundle.manifest, silent)
     stop = time.perf_counter() + seconds
     for rung in sorted(bundle.manifest.rungs, key=lambda rung: -rung.likeness):
-        if time.perf_counter() < stop and not profile.measured(rung):
-            profile = profile.add(_measure(bundle, rung, Budget(backend=budget.backend), None, isolated))
+        for backend in _lacking(profile, rung, budget):
+            if time.perf_counter() < stop:
+                profile = profile.add(_measure(bundle, rung, backend, None, isolated))
     _store(profile, notify)
     return profile
 
 
+def _lacking(profile: Profile, rung: Rung, budget: Budget) -> list[str]:
+    """Backends that a rung is to be measured on: those it was built for, and the one that always does."""
+    known = {one.backend for one in profile.measured(rung)}
+    planned = [name for name in profile.backends(rung) if budget.backend in (None, name)]
+    always = [] if known or budget.backend in PLANNED else [budget.backend or DEFAULT]
+    return [name for name in [*planned, *always] if name not in known]
+
+
+def _name(one: Candidate) -> tuple[str, str]:
+    return one.rung.name, one.backend
+
+
 def _measure(
-    bundle: Bundle, rung: Rung, budget: Budget, backend: Backend | None, isolated: bool
+    bundle: Bundle, rung: Rung, name: str, backend: Backend | None, isolated: bool
 ) -> EngineProfile | EngineFailure:
-    """Measure in this process, which is quick; in one of its own when memory matters."""
-    name = budget.backend or DEFAULT
-    if backend is None and (isolated or budget.max_memory_mb is not None or budget.prefer == "memory"):
+    """Measure in this process, which is quick; in one of its own when memory matters, or it may crash."""
+    if backend is None and (isolated or name != DEFAULT):
         from foundry_edge_runtime.profile.isolated import measure_isolated  # noqa: PLC0415 - rarely needed
 
         return measure_isolated(bundle, rung, name, QUICK)

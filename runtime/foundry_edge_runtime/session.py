@@ -13,7 +13,7 @@ import numpy.typing as npt
 from foundry_edge_runtime.backends.base import Backend, Outputs
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
-from foundry_edge_runtime.errors import BackendError, BundleError, ScanError
+from foundry_edge_runtime.errors import BackendError, BundleError, DeviceError, ScanError
 from foundry_edge_runtime.grouping import Groups, group_points
 from foundry_edge_runtime.opening import Opener
 from foundry_edge_runtime.pointcloud import FloatArray, PointCloud
@@ -156,7 +156,8 @@ class Session:
         """The next engine in the place of the one that failed: a warm one, else the best that loads."""
         self._engine.close()
         self._opener.failed(self.choice, error)
-        warm = self.rungs.remove() if self.rungs is not None else None
+        lost = isinstance(error, DeviceError)
+        warm = self.rungs.remove(all_of_backend=lost) if self.rungs is not None else None
         if warm is None:
             self.rungs = None
             warm = self._opener.open()

@@ -185,7 +185,7 @@ def test_measuring_only_what_is_needed_gives_the_same_choice(
     budget = replace(budget, prefer=prefer)  # type: ignore[arg-type]
     known, rounds = make_profile(), 0
     while needed := to_measure(manifest, known, budget):
-        known = known.add(*(one for rung in needed for one in everything.measured(rung)))
+        known = known.add(*(one for asked in needed for one in everything.measured(asked.rung)))
         rounds += 1
     assert rounds <= len(manifest.rungs)
     lazy, full = choose(manifest, known, budget), choose(manifest, everything, budget)

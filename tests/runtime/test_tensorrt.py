@@ -17,15 +17,11 @@ from foundry_edge_runtime.backends.trt import TensorRtBackend
 from foundry_edge_runtime.backends.trt.lanes import KEPT
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
 from foundry_edge_runtime.errors import BackendError, DeviceError
-from foundry_edge_runtime.plans import BatchProfile, PlanDevice, PlanKey, PlanManifest, PlanStore, device_of
+from foundry_edge_runtime.plans import PlanStore
 from tests.runtime.fake_cuda import COPY_MS, KERNEL_MS, NO_MEMORY, FakeGpu
-from tests.runtime.fake_cuda_python import cuda_python
-from tests.runtime.fake_pycuda import pycuda
-from tests.runtime.fake_tensorrt import Plan, tensorrt
+from tests.runtime.fake_site import HERE, install, keep_plan
+from tests.runtime.fake_tensorrt import Plan
 from tests.runtime.tiny_bundle import GROUPS, SIZE, expected, write_bundle
-
-UNSET = {"name": "unset", "bytes": 0, "sha256": "0" * 64}
-HERE = device_of("NVIDIA Fake", (8, 7), 13000)
 
 
 @pytest.fixture
@@ -40,15 +36,6 @@ def library(request: pytest.FixtureRequest, gpu: FakeGpu, monkeypatch: pytest.Mo
     return name
 
 
-def install(gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch, library: str = "cuda-python") -> None:
-    """Put the fakes where the libraries are."""
-    bindings = cuda_python(gpu) if library == "cuda-python" else None
-    monkeypatch.setitem(sys.modules, "cuda.bindings.driver", bindings)
-    monkeypatch.setitem(sys.modules, "pycuda.driver", pycuda(gpu))
-    for name in ("tensorrt", "tensorrt_rtx"):
-        monkeypatch.setitem(sys.modules, name, tensorrt(gpu, name=name))
-
-
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
     return load_bundle(write_bundle(tmp_path / "bundle"))
@@ -58,23 +45,6 @@ def bundle(tmp_path: Path) -> Bundle:
 def backend(gpu: FakeGpu) -> Iterator[TensorRtBackend]:
     yield TensorRtBackend()
     gpu.check()
-
-
-def keep_plan(
-    bundle: Bundle, plan: Plan, *, device: PlanDevice = HERE, version: str = "10.3.0", rung: int = 0
-) -> PlanManifest:
-    """Put a plan of a rung into the store, as `foundry-edge build` does."""
-    chosen = bundle.manifest.rungs[rung]
-    key = PlanKey(
-        graph_sha256=chosen.graph.sha256,
-        weights_sha256=chosen.weights.sha256,
-        backend="tensorrt",
-        version=version,
-        device=device,
-        batch=BatchProfile(min=plan.batches[0], max=plan.batches[1]),
-    )
-    fields = {"rung": chosen.name, "key": key, "plan": UNSET, "created": "2026-01-01", "build_seconds": 1}
-    return PlanStore().save(PlanManifest.model_validate(fields), plan.content)
 
 
 def clouds(batch: int, seed: int = 3) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 from importlib import import_module
@@ -14,7 +15,7 @@ from foundry_edge_runtime.backends.base import INPUTS, LOGITS, OUTPUTS, BackendS
 from foundry_edge_runtime.backends.probe import probed
 from foundry_edge_runtime.bundle.load import Graph
 from foundry_edge_runtime.device import usable_cpus
-from foundry_edge_runtime.errors import BackendError, BundleError, first_line
+from foundry_edge_runtime.errors import BackendError, BundleError, DeviceError, first_line
 from foundry_edge_runtime.grouping import Preprocessing
 from foundry_edge_runtime.pointcloud import FloatArray
 
@@ -31,6 +32,7 @@ _SUM = bytes.fromhex(  # a model that adds x (1,) to itself, to try a provider w
     "080812003a350a0e0a01780a017812017922034164641201705a0f0a0178120a0a08080112040a020801"
     "620f0a0179120a0a08080112040a02080142040a001011"
 )
+_LOST = re.compile(r"(?i)cuda (failure|error) (?!2\b)\d+")  # 2: out of memory, which leaves the GPU usable
 _QUIET = 4  # only fatal messages: what goes wrong is raised, and said once
 _FOLDER = "session.model_external_initializers_file_folder_path"
 
@@ -151,7 +153,8 @@ class OnnxRuntimeEngine:
         try:
             found = self._session.run(self._names, dict(zip(INPUTS, (groups, centers), strict=True)))
         except Exception as error:
-            raise BackendError(f"the engine failed: {first_line(error)}", where=self._info.backend) from error
+            kind = DeviceError if _LOST.search(str(error)) else BackendError
+            raise kind(f"the engine failed: {first_line(error)}", where=self._info.backend) from error
         return Outputs(found[0], found[1], found[2] if self._has_head else None)
 
     def close(self) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 
-from foundry_edge_runtime.backends.base import Backend, Engine
+from foundry_edge_runtime.backends.base import Backend, Engine, SplitEngine
 from foundry_edge_runtime.bundle.load import Bundle
 from foundry_edge_runtime.bundle.manifest import Rung
 from foundry_edge_runtime.grouping import Preprocessing, group_points
 from foundry_edge_runtime.pointcloud import FloatArray
-from foundry_edge_runtime.profile.model import EngineProfile, Quantiles
+from foundry_edge_runtime.profile.model import EngineProfile, Quantiles, SplitMs
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def measure(bundle: Bundle, rung: Rung, backend: Backend, effort: Effort, *, bat
     load_ms = (time.perf_counter() - start) * 1e3
     try:
         group_ms, engine_ms = time_engine(engine, bundle.manifest.preprocessing, effort, batch)
+        split_ms = split_engine(engine, bundle.manifest.preprocessing, effort, batch)
     finally:
         engine.close()
     return EngineProfile(
@@ -73,8 +75,25 @@ def measure(bundle: Bundle, rung: Rung, backend: Backend, effort: Effort, *, bat
         group_ms=Quantiles.of(group_ms),
         engine_ms=Quantiles.of(engine_ms),
         total_ms=Quantiles.of([a + b for a, b in zip(group_ms, engine_ms, strict=True)]),
+        plan_sha256=engine.describe().plan,
+        split_ms=split_ms,
         load_ms=load_ms,
         runs=len(engine_ms),
+    )
+
+
+def split_engine(engine: Engine, spec: Preprocessing, effort: Effort, batch: int = 1) -> SplitMs | None:
+    """Where the engine's time goes, as medians; None when the engine does not tell."""
+    if not isinstance(engine, SplitEngine):
+        return None
+    grouped = group_points(benchmark_cloud(spec), spec)
+    groups, centers = np.stack([grouped.groups] * batch), np.stack([grouped.centers] * batch)
+    found = [engine.split(groups, centers) for _ in range(effort.runs)]
+    return SplitMs(
+        copy_in=median(one.copy_in_ms for one in found),
+        enqueue=median(one.enqueue_ms for one in found),
+        gpu=median(one.gpu_ms for one in found),
+        copy_out=median(one.copy_out_ms for one in found),
     )
 
 

@@ -28,12 +28,22 @@ class Quantiles(_Strict):
         return cls(p50=float(p50), p90=float(p90), p99=float(p99))
 
 
+class SplitMs(_Strict):
+    """Where the engine's time goes, medians in ms; see `Split`."""
+
+    copy_in: float = Field(ge=0)
+    enqueue: float = Field(ge=0)
+    gpu: float = Field(ge=0)
+    copy_out: float = Field(ge=0)
+
+
 class EngineProfile(_Strict):
     """One engine (a rung on a backend), measured. Times are those of a whole batch.
 
     ``group_ms`` is grouping on the CPU, ``engine_ms`` the engine, ``total_ms`` both for the same cloud.
     ``memory_mb`` is the peak resident memory of a process that does nothing but run this engine; None
-    when it was not measured (a quick profile does not).
+    when it was not measured (a quick profile does not). ``plan_sha256`` is that of the plan it was made from,
+    "" for engines that are made from the graph. ``split_ms`` is None where the backend does not tell.
     """
 
     tokens: int
@@ -46,6 +56,8 @@ class EngineProfile(_Strict):
     group_ms: Quantiles
     engine_ms: Quantiles
     total_ms: Quantiles
+    plan_sha256: str = ""
+    split_ms: SplitMs | None = None
     load_ms: float = Field(ge=0)
     memory_mb: float | None = None
     temperature_c: float | None = Field(
@@ -77,8 +89,20 @@ class EngineFailure(_Strict):
     reason: str
 
 
+class Planned(_Strict):
+    """An engine that was built ahead and may run here: rung, backend, and the hash of its plan."""
+
+    rung: str
+    backend: str
+    plan_sha256: str
+
+
 class Profile(_Strict):
-    """Everything measured for one bundle on one device with one set of versions."""
+    """Everything measured for one bundle on one device with one set of versions.
+
+    ``planned`` are the engines built ahead that may run here at the moment; they are found anew each time
+    and not stored. What was measured of a plan counts only while that plan is among them.
+    """
 
     schema_version: int = Field(SCHEMA, ge=SCHEMA, le=SCHEMA)
     bundle_id: str
@@ -86,6 +110,15 @@ class Profile(_Strict):
     versions: dict[str, str]
     engines: tuple[EngineProfile, ...] = ()
     failures: tuple[EngineFailure, ...] = ()
+    planned: tuple[Planned, ...] = ()
+
+    def backends(self, rung: Rung) -> tuple[str, ...]:
+        """The backends that have a plan of this rung, unless the engine failed."""
+        return tuple(
+            one.backend
+            for one in self.planned
+            if one.rung == rung.name and not self.failed(rung, one.backend)
+        )
 
     def measured(self, rung: Rung) -> tuple[EngineProfile, ...]:
         """Every backend's measurement of this rung at batch 1."""
@@ -93,7 +126,12 @@ class Profile(_Strict):
 
     def all_of(self, rung: Rung) -> tuple[EngineProfile, ...]:
         """Every backend's measurements of this rung at every batch size."""
-        return tuple(engine for engine in self.engines if engine.of(rung))
+        plans = {(one.backend, one.plan_sha256) for one in self.planned if one.rung == rung.name}
+        return tuple(
+            one
+            for one in self.engines
+            if one.of(rung) and (not one.plan_sha256 or (one.backend, one.plan_sha256) in plans)
+        )
 
     def failed(self, rung: Rung, backend: str) -> bool:
         """Whether this rung could not be measured on the backend."""
@@ -112,8 +150,13 @@ class Profile(_Strict):
         )
 
     def complete(self, manifest: Manifest, runs: int = 1) -> bool:
-        """Whether every rung was measured on some backend, with at least so many runs."""
-        return all(any(one.runs >= runs for one in self.measured(rung)) for rung in manifest.rungs)
+        """Whether every rung was measured, so many runs, somewhere and wherever it was built for."""
+        return not any(self.lacks(rung, runs) for rung in manifest.rungs)
+
+    def lacks(self, rung: Rung, runs: int = 1) -> bool:
+        """Whether a rung was measured nowhere, or not on a backend it was built for."""
+        known = {one.backend for one in self.measured(rung) if one.runs >= runs}
+        return not known or not known.issuperset(self.backends(rung))
 
 
 def _key(result: EngineProfile | EngineFailure) -> tuple[str, str, int]:

@@ -50,11 +50,13 @@ def load_profile(manifest: Manifest) -> Profile:
 
 
 def save_profile(profile: Profile) -> Path:
-    """Store what was measured, atomically; failures are not kept, they may be gone next time.
+    """Store what was measured, atomically.
+
+    Failures and plans are not kept: next time they may be gone, or others be there.
 
     Raises:
         StorageError: the cache folder cannot be written.
     """
     path = profile_path(profile)
-    write_text(path, profile.model_copy(update={"failures": ()}).model_dump_json(indent=1))
+    write_text(path, profile.model_copy(update={"failures": (), "planned": ()}).model_dump_json(indent=1))
     return path
