@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from types import TracebackType
 
@@ -11,7 +12,7 @@ from foundry_edge_runtime.bundle.load import Bundle, load_bundle
 from foundry_edge_runtime.bundle.manifest import Scene
 from foundry_edge_runtime.device import resident_mb
 from foundry_edge_runtime.errors import InputError, ScanError
-from foundry_edge_runtime.grouping import SceneGroups, group_scene
+from foundry_edge_runtime.grouping import SceneGroups, accelerate, group_scene
 from foundry_edge_runtime.pointcloud import PointCloud
 from foundry_edge_runtime.readers import as_cloud
 from foundry_edge_runtime.scenes.encoding import OnProgress, encode_scene
@@ -19,6 +20,11 @@ from foundry_edge_runtime.scenes.frame import Frame, frame_of, group_scale
 from foundry_edge_runtime.scenes.plan import Plan, Size, plan
 from foundry_edge_runtime.scenes.result import Memory, SceneResult
 from foundry_edge_runtime.scenes.stages import Stages, require_backend
+
+_LARGE = 100_000
+"""Points from which the compiled grouping saves more time than loading it takes."""
+_COMPILER_MB = 140.0
+"""What loading it takes; measured up to 125."""
 
 
 class SceneSession:
@@ -75,7 +81,7 @@ class SceneSession:
         """
         cloud = points if isinstance(points, PointCloud) else as_cloud(points)
         size = self._size(cloud)
-        planned = plan(self.bundle.manifest, self.scene, size, resident_mb() or 0.0, self.limit_mb)
+        planned = self._planned(size)
         try:
             return self._computed(cloud, size, planned, read_ms, on_progress)
         except MemoryError:
@@ -135,6 +141,16 @@ class SceneSession:
             pooled=found.pooled,
             supertoken=found.supertoken,
         )
+
+    def _planned(self, size: Size) -> Plan:
+        """Chunk sizes; before that, large scenes load the compiled grouping, where it is and fits."""
+        about, limit = self.bundle.manifest, self.limit_mb
+        planned = plan(about, self.scene, size, resident_mb() or 0.0, limit)
+        room = math.inf if limit is None else limit - planned.expected_mb
+        if size.points >= _LARGE and room >= _COMPILER_MB:
+            accelerate(compile_now=False)
+            planned = plan(about, self.scene, size, resident_mb() or 0.0, limit)
+        return planned
 
     @property
     def _group_size(self) -> int:
