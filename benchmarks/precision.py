@@ -24,6 +24,7 @@ from foundry_edge.data.samples import load_samples
 from foundry_edge_calibration.clouds import group_clouds
 from foundry_edge_calibration.engine import Array, open_session
 from foundry_edge_export.bundle_files import read_drafts
+from foundry_edge_export.size import Size
 from foundry_edge_runtime import load_bundle
 from foundry_edge_runtime.files import write_text
 
@@ -36,7 +37,7 @@ class Rung:
     """One rung's session and what it took."""
 
     name: str
-    tokens: int
+    size: Size
     precision: str
     session: Any
     milliseconds: list[float] = field(default_factory=list)
@@ -71,10 +72,10 @@ def measure(rungs: list[Rung], groups: Array, centers: Array, seconds: float) ->
 
 def table(rungs: list[Rung], batch: int) -> list[dict[str, Any]]:
     """One row per rung, with its speed relative to the FP32 rung of the same tokens."""
-    fp32 = {rung.tokens: rung.figures() for rung in rungs if rung.precision == "fp32"}
+    fp32 = {rung.size: rung.figures() for rung in rungs if rung.precision == "fp32"}
     rows = []
     for rung in rungs:
-        figures, base = rung.figures(), fp32.get(rung.tokens)
+        figures, base = rung.figures(), fp32.get(rung.size)
         row: dict[str, Any] = {"batch": batch, "rung": rung.name, "ms": figures}
         if base:
             row["speed_up_p50"] = round(base["p50"] / figures["p50"], 2)
@@ -90,14 +91,14 @@ def main() -> None:
     )
     parser.add_argument("bundle", nargs="?", help="default: as `foundry-edge run` finds it")
     parser.add_argument("--batches", default="1,8")
-    parser.add_argument("--precision", default="fp32,fp16,int8")
+    parser.add_argument("--precision", default="fp32,fp16,int8,int8-fp16")
     parser.add_argument("--threads", type=int, default=0, help="0: all CPUs")
     parser.add_argument("--seconds", type=float, default=20, help="per batch size")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     bundle = load_bundle(options.bundle)
     rungs = [
-        Rung(draft.name, draft.tokens, draft.precision, open_session(draft.model, options.threads))
+        Rung(draft.name, draft.size, draft.precision, open_session(draft.model, options.threads))
         for draft in read_drafts(bundle)
         if draft.precision in options.precision.split(",")
     ]

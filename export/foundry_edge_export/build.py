@@ -44,7 +44,7 @@ class Workshop:
         evaluation: held-out clouds.
         versions: of the libraries that write and run the graphs.
         progress: told of every step.
-        losses: budget (``s4``) -> what each block alone loses in INT8, filled when asked for.
+        losses: budget (``s4``) -> what each block alone loses in INT8, if asked for or needed by auto.
     """
 
     student: Student

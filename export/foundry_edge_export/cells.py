@@ -61,15 +61,15 @@ def _accuracy_lines(rungs: Sequence[Record]) -> list[str]:
 
 def _coverage_lines(rungs: Sequence[Record]) -> list[str]:
     """Whether more calibration clouds would have widened the ranges."""
-    lines = []
-    for rung in rungs:
-        found = rung["calibration"]
-        if found and found["growing"]:
-            lines.append(
-                f"{rung['name']}: {found['growing']} of {found['tensors']} ranges still grew by over 1 % in "
-                f"the last quarter of {found['samples']} calibration clouds"
-            )
-    return lines
+    calibrated = [rung for rung in rungs if rung["calibration"]]
+    if not calibrated:
+        return []
+    growing = [
+        f"{r['name']} {r['calibration']['growing']} of {r['calibration']['tensors']}" for r in calibrated
+    ]
+    return [
+        f"ranges that still grew by over 1 % in the last quarter of calibration clouds: {', '.join(growing)}"
+    ]
 
 
 def _parity(rung: Record) -> str:

@@ -23,7 +23,7 @@ def plots(record: Record) -> list[str]:
 
 
 def _frontiers(rungs: Sequence[Record]) -> list[str]:
-    """Quality against cost: multiply-accumulates, and latency where it was measured."""
+    """Quality against cost: multiply-accumulates, and latency of what is made for CPUs too."""
     quality = next((name for name in ("accuracy", "fidelity") if all(r[name] for r in rungs)), None)
     if quality is None:
         return []
@@ -34,10 +34,12 @@ def _frontiers(rungs: Sequence[Record]) -> list[str]:
         costs.append(("CPU latency", "ms for one cloud, median", lambda r: float(r["cpu_ms"]["p50"])))
     found = []
     for name, unit, cost in costs:
-        series = [_line(precision, rungs, cost, quality) for precision in PRECISIONS]
+        shown = [rung for rung in rungs if name != "CPU latency" or rung["made_for"] == "any"]
+        series = [_line(precision, shown, cost, quality) for precision in PRECISIONS]
         drawn = [one for one in series if one.points]
         title = f"{'accuracy of the head' if quality == 'accuracy' else 'cosine to the teacher'} and {name}"
-        found.append(line_chart(title, unit, "%" if quality == "accuracy" else "cosine", drawn))
+        if drawn:
+            found.append(line_chart(title, unit, "%" if quality == "accuracy" else "cosine", drawn))
     return found
 
 

@@ -57,16 +57,13 @@ class Quantiser:
         draft, taken = self._judge(precision, ()), list[str]()
         if self._workshop.settings.quantize != AUTO:
             return draft
-        while not draft.passed and len(taken) < len(self._blocks) - 1:
+        while not draft.passed and len(taken) < len(self._losses) - 1:
             taken.append(self._losses[len(taken)].block)
             draft = self._judge(precision, taken)
         if taken:
+            self._workshop.losses[self._size.name] = self._losses
             self._workshop.progress.note(f"{draft.name}: auto left {', '.join(taken)} in float")
         return draft
-
-    @cached_property
-    def _blocks(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(block_of(site.module) for site in self._sites))
 
     @cached_property
     def _ranges(self) -> Ranges:

@@ -10,7 +10,7 @@ from foundry_edge_calibration.methods import METHODS
 from foundry_edge_calibration.placement import check_policy
 from foundry_edge_export.precisions import PRECISIONS
 from foundry_edge_export.size import Size
-from foundry_edge_runtime.errors import BackendError, InputError
+from foundry_edge_runtime.errors import InputError
 
 BACKENDS = ("onnx",)
 _LATER = ("tensorrt", "tensorrt-rtx")
@@ -41,7 +41,7 @@ class ExportSettings:
 
         Raises:
             InputError: names the option and its choices.
-            BackendError: the backend is not one this version writes.
+            InputError: the backend's engines are built on the device.
         """
         if not self.tokens or not self.bypass or not self.precision:
             raise InputError(
@@ -55,10 +55,10 @@ class ExportSettings:
         check_policy(self.quantize)
         _one_of(self.backend, BACKENDS + _LATER, "--backend")
         if self.backend not in BACKENDS:
-            raise BackendError(
-                "building engines is not part of this version",
-                where=self.backend,
-                remedy="use --backend onnx",
+            raise InputError(
+                f"export writes ONNX; engines of {self.backend} are built from it, on the device",
+                where="--backend",
+                remedy=f"leave it out, then run `foundry-edge build --backend {self.backend}`",
             )
         if self.samples < 1:
             raise InputError(f"expected at least 1, found {self.samples}", where="--samples")

@@ -82,7 +82,7 @@ def test_killed_writers_leave_a_whole_bundle(exported: ExportReport, tmp_path: P
         bundle = load_bundle(out)
         bundle.verify()
         seen.add(len(bundle.manifest.rungs))
-    assert seen <= {2, 7, 9}
+    assert seen <= {2, 10, 12}
 
 
 def test_without_a_lock_concurrent_writers_leave_a_whole_bundle(
@@ -111,27 +111,33 @@ def _writer(folder: Path) -> Path:
     return script
 
 
+@pytest.mark.parametrize(("owner", "name", "error"), STEPS)
 def test_every_failing_step_leaves_the_old_bundle(
-    drafts: list[Draft], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    drafts: list[Draft],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: object,
+    name: str,
+    error: Exception,
 ) -> None:
     """The Nth open, write, fsync or rename fails, or memory runs out there, for every N."""
-    old, files = _assembled(drafts[:2])
-    new, new_files = _assembled(drafts)
-    for owner, name, error in STEPS:
-        for failing in range(1, 60):
-            out = tmp_path / f"{name}-{type(error).__name__}-{failing}"
-            commit.commit(out, old, files)
-            with monkeypatch.context() as patch:
-                calls = _fail_at(patch, owner, name, failing, error)
-                with contextlib.suppress(StorageError, MemoryError):
-                    commit.commit(out, new, new_files)
-            bundle = load_bundle(out)
-            bundle.verify()
-            assert bundle.manifest.id in {old.id, new.id}
-            assert not list(out.glob(".*.partial"))
-            if calls[0] < failing:
-                assert bundle.manifest.id == new.id
-                break
+    old, files = _assembled(drafts[:1])
+    new, new_files = _assembled(drafts[:3])
+    for failing in range(1, 60):
+        out = tmp_path / str(failing)
+        commit.commit(out, old, files)
+        with monkeypatch.context() as patch:
+            calls = _fail_at(patch, owner, name, failing, error)
+            with contextlib.suppress(StorageError, MemoryError):
+                commit.commit(out, new, new_files)
+        bundle = load_bundle(out)
+        bundle.verify()
+        assert bundle.manifest.id in {old.id, new.id}
+        assert not list(out.glob(".*.partial"))
+        if calls[0] < failing:
+            assert bundle.manifest.id == new.id
+            return
+    pytest.fail(f"{name} is called more often than that")
 
 
 def _fail_at(

@@ -101,6 +101,7 @@ def test_the_runtime_computes_what_torch_computes(exported: ExportReport, models
     assert np.abs(found.tokens - expected[0].numpy()).max() < 1e-4
 
 
+@pytest.mark.timeout(900)  # the whole ladder once more, on a machine that may be busy
 def test_rung_by_rung_on_another_number_of_threads_gives_the_same_files(
     exported: ExportReport, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,7 +185,7 @@ def test_auto_takes_out_the_block_that_loses_most_until_the_gates_are_met(
     assert draft.calibration is not None
     assert (draft.calibration.policy, draft.calibration.kept) == ("wide", (worst,))
     assert draft.parity == kept.rungs[0].parity
-    assert record.notes == [f"s2-int8: auto left {worst} in float"]
+    assert record.notes[-1] == f"s2-int8: auto left {worst} in float"
     assert record.done == [(1, 1)]
 
 
@@ -247,6 +248,10 @@ def test_a_wrong_teacher_is_refused(models: Path, other_models: Path, tmp_path: 
         ({"tokens": (3,)}, r"--tokens: the student has no budget of 3 SuperTokens; it has 1,2,4"),
         ({"precision": ("int4",)}, r"--precision: unknown value 'int4'; use one of fp32"),
         ({"calibration_method": "best"}, r"--calibration-method: unknown value 'best'"),
+        (
+            {"backend": "tensorrt"},
+            r"--backend: export writes ONNX; .*; leave it out, then run `foundry-edge build",
+        ),
         ({"quantize": "some"}, r"--quantize: unknown value 'some'"),
         ({"keep_float": ("blocks.7",)}, r"--keep-float: no quantised module 'blocks.7'"),
         ({"calibration_data": "nowhere"}, r"nowhere: no such file or folder"),
