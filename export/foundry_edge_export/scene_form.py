@@ -94,7 +94,8 @@ class SceneEncode(nn.Module):
             x = block(x + positions)
         if self.update:
             x = x - merged - len(self.blocks) * positions
-        return x[0]
+        returned: Tensor = x[0]
+        return returned
 
 
 class SceneRestore(nn.Module):
