@@ -1,0 +1,185 @@
+"""Who competes on objects: the teacher in every form, the published student, baselines, and every rung."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.comparing.published import as_published, saved_macs
+from foundry_edge.models.config import StudentConfig, TeacherConfig
+from foundry_edge.models.macs import compressed_macs, teacher_macs
+from foundry_edge.models.methods import make_method
+from foundry_edge.models.student import Student
+from foundry_edge.models.teacher import Teacher
+from foundry_edge_export.inference import InferenceStudent
+from foundry_edge_runtime.backends.ort import OnnxRuntimeBackend
+from foundry_edge_runtime.bundle import load_bundle
+from foundry_edge_runtime.pointcloud import FloatArray
+
+BASELINE = "teacher, torch eager"
+Runner = Callable[[FloatArray, FloatArray], object]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way from groups (B, c, K, 3) and centres (B, c, 3) to features.
+
+    Attributes:
+        name: of its rows.
+        macs: multiply-accumulates of one cloud.
+        open: makes it executable; raises where it does not work here.
+    """
+
+    name: str
+    macs: int
+    open: Callable[[], Runner]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all contenders share.
+
+    Attributes:
+        config: size of the teacher; its weights are random, which changes no time.
+        tokens: s of the published student and of ToMe.
+        depths: blocks of the truncated teachers.
+        threads: CPU threads of every engine.
+        device: cpu or cuda.
+        compiler: whether torch.compile takes part (it compiles for a minute).
+        bundles: label -> folder of a bundle whose rungs take part.
+        work: folder for the teacher's graphs.
+    """
+
+    config: TeacherConfig
+    tokens: int
+    depths: tuple[int, ...]
+    threads: int
+    device: str
+    compiler: bool
+    bundles: dict[str, Path]
+    work: Path
+
+
+def contenders(setting: Setting) -> Iterator[Contender]:
+    """All of them; the first is the baseline of every ratio."""
+    yield from _teachers(setting)
+    yield from _students(setting)
+    for label, folder in setting.bundles.items():
+        yield from _rungs(label, folder, setting)
+
+
+def _teachers(setting: Setting) -> Iterator[Contender]:
+    config = setting.config
+    folded = sum(teacher_macs(config).values())
+    published = folded + saved_macs(config)
+
+    def teacher(fused: bool, compiler: bool = False) -> Runner:
+        module = as_published(_seeded(Teacher, config), fused)
+        return in_torch(torch.compile(module) if compiler else module, setting)
+
+    yield Contender(BASELINE, published, partial(teacher, False))
+    yield Contender("teacher, torch with fused attention", published, partial(teacher, True))
+    if setting.compiler:
+        yield Contender("teacher, torch.compile", published, partial(teacher, True, True))
+    for precision in ("FP32", "INT8"):
+        open_graph = partial(_teacher_graph, setting, precision)
+        yield Contender(f"teacher, ONNX Runtime {precision}", published, open_graph)
+
+
+def _students(setting: Setting) -> Iterator[Contender]:
+    config, s = setting.config, setting.tokens
+    student = StudentConfig(teacher=config, tokens=(s,), query="learned")
+    macs = sum(compressed_macs(student, s).values())
+
+    def naive() -> Runner:
+        return in_torch(_Counted(as_published(_seeded(Student, student)), s), setting)
+
+    def rewritten() -> Runner:
+        return in_torch(InferenceStudent(_seeded(Student, student), s), setting)
+
+    yield Contender(f"student as published, s={s}, torch", macs + saved_macs(config), naive)
+    yield Contender(f"student rewritten exactly, s={s}, torch", macs, rewritten)
+    for name, choices in (
+        ("tome", {"tokens": (s,)}),
+        *(("truncation", {"depth": depth}) for depth in setting.depths),
+    ):
+        made = make_method(name, config, "", **choices)
+        count = s if name == "tome" else 0
+        label = f"ToMe, s={s}, torch" if count else f"truncation to {choices['depth']} blocks, torch"
+        total = sum(compressed_macs(made.config, count).values())
+        yield Contender(label, total, partial(in_torch, _Counted(made.eval(), count), setting))
+
+
+def _rungs(label: str, folder: Path, setting: Setting) -> Iterator[Contender]:
+    bundle = load_bundle(folder)
+    provider = "cpu" if setting.device == "cpu" else setting.device
+
+    def open_rung(rung: Any) -> Runner:
+        backend = OnnxRuntimeBackend(provider, setting.threads)
+        return backend.load(bundle.graph(rung), bundle.manifest.preprocessing).run
+
+    for rung in bundle.manifest.rungs:
+        yield Contender(f"{label}, {rung.name}", sum(rung.macs.values()), partial(open_rung, rung))
+
+
+class _Counted(nn.Module):
+    """A student at one budget."""
+
+    def __init__(self, network: nn.Module, count: int) -> None:
+        super().__init__()
+        self.network, self.count = network, count
+
+    def forward(self, groups: torch.Tensor, centers: torch.Tensor) -> torch.Tensor:
+        """Features (B, c, d)."""
+        features: torch.Tensor = self.network(groups, centers, self.count)
+        return features
+
+
+def _seeded(kind: Callable[[Any], Any], config: Any) -> Any:
+    torch.manual_seed(0)
+    return kind(config)
+
+
+def in_torch(module: nn.Module, setting: Setting) -> Runner:
+    """A module on the setting's device; a call returns when the device is done."""
+    module = module.to(setting.device).eval().requires_grad_(False)
+
+    def run(groups: FloatArray, centers: FloatArray) -> object:
+        with torch.inference_mode():
+            inputs = [torch.from_numpy(one).to(setting.device) for one in (groups, centers)]
+            found = module(*inputs)
+            first = found[0] if isinstance(found, tuple) else found
+            return first.cpu()
+
+    return run
+
+
+def _teacher_graph(setting: Setting, precision: str) -> Runner:
+    path = setting.work / f"teacher-{precision}.onnx"
+    library = importlib.import_module("onnxruntime")
+    options = library.SessionOptions()
+    options.intra_op_num_threads = setting.threads
+    wanted = "CPUExecutionProvider" if setting.device == "cpu" else "CUDAExecutionProvider"
+    session = library.InferenceSession(str(path), options, providers=[wanted])
+    if session.get_providers()[0] != wanted:
+        raise RuntimeError(f"ONNX Runtime has no {wanted} here")
+
+    def run(groups: FloatArray, centers: FloatArray) -> object:
+        return session.run(None, {"groups": groups, "centers": centers})
+
+    return run
+
+
+def example(config: TeacherConfig, batch: int) -> tuple[FloatArray, FloatArray]:
+    """Random groups and centres of the right shapes."""
+    rng, spec = np.random.default_rng(0), config.preprocessing
+    groups = rng.normal(scale=0.1, size=(batch, spec.groups, spec.group_size, 3))
+    return groups.astype(np.float32), rng.normal(size=(batch, spec.groups, 3)).astype(np.float32)
