@@ -38,6 +38,9 @@ def build(
     timeout: Annotated[
         float, typer.Option("--timeout", metavar="S", help="Stop the compiler after S seconds for one rung.")
     ] = 3600.0,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 when a rung has no plan of its own.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Build engines of a bundle with TensorRT, ahead of time."""
@@ -54,6 +57,7 @@ def build(
             ahead=ahead,
             force=force,
             timeout=timeout,
+            strict=strict,
             progress=progress,
         )
     if json:

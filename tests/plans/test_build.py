@@ -107,7 +107,16 @@ def test_a_refused_fp32_rung_has_nothing_in_its_place(tmp_path: Path) -> None:
     report = build(broken, backend="tensorrt-rtx", tokens=(4,), precision=("fp32",), ahead=True)
     assert not report.complete
     assert [(one.state, one.instead) for one in report.rungs] == [("refused", "")]
-    assert report.notes[0].endswith("no other rung can take its place")
+    assert report.notes[0].endswith("no other rung takes its place")
+
+
+@pytest.mark.usefixtures("rtx", "cache")
+def test_strict_takes_no_other_rung(tmp_path: Path) -> None:
+    broken = with_strange_node(tmp_path / "bundle")
+    report = build(broken, backend="tensorrt-rtx", tokens=(4,), precision=("int8",), ahead=True, strict=True)
+    assert [(one.rung.name, one.state, one.instead) for one in report.rungs] == [("s4-int8", "refused", "")]
+    assert not report.complete
+    assert "blocks.3/Strange" in report.notes[0]
 
 
 @pytest.mark.usefixtures("rtx")

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from foundry_edge_export.tensorrt import isolated
+from foundry_edge_export.tensorrt import isolated, workshop
 from foundry_edge_export.tensorrt.builder import build
 from foundry_edge_export.tensorrt.failures import CrashError
 from foundry_edge_export.tensorrt.isolated import ask
+from foundry_edge_export.tensorrt.task import BuildTask, Compiled
 from foundry_edge_runtime.errors import StorageError
 from tests.plans.conftest import command
 
@@ -62,14 +63,10 @@ def test_a_full_disk_is_said_once(tmp_path: Path) -> None:
 def test_a_rung_that_crashes_is_replaced_but_not_remembered(
     bundle: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from foundry_edge_export.tensorrt import workshop
-
-    real = workshop.compile_isolated
-
-    def crashing(task: workshop.BuildTask, *arguments: bytes, **options: object) -> workshop.Compiled:
+    def crashing(task: BuildTask, timing: bytes, *, timeout: float, folder: Path) -> Compiled:
         if task.rung == "s1-int8":
             raise CrashError("the compiler's process died of SIGSEGV")
-        return real(task, *arguments, **options)  # type: ignore[arg-type]
+        return isolated.compile_isolated(task, timing, timeout=timeout, folder=folder)
 
     with monkeypatch.context() as patch:
         patch.setattr(workshop, "compile_isolated", crashing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 from foundry_edge_export.tensorrt.isolated import ask
@@ -33,6 +34,7 @@ def build(
     ahead: bool = False,
     force: bool = False,
     timeout: float = DEFAULT_TIMEOUT,
+    strict: bool = False,
     progress: BuildProgress | None = None,
 ) -> BuildReport:
     """Compile rungs of a bundle with NVIDIA's compiler and keep the plans in the user's cache.
@@ -50,6 +52,7 @@ def build(
         ahead: for any supported GPU instead of the one at hand (tensorrt-rtx alone).
         force: build anew what is there, and try again what was refused.
         timeout: seconds for one rung, then its compiler is stopped.
+        strict: no rung may take the place of another; see `BuildReport.complete`.
         progress: told of every step.
 
     Raises:
@@ -78,7 +81,7 @@ def build(
         progress=progress or Silent(),
     )
     _prepare(workshop, ahead)
-    made = _make_all(workshop, rungs)
+    made = _make_all(workshop, rungs, strict)
     return BuildReport(
         bundle=loaded,
         backend=backend,
@@ -116,29 +119,39 @@ def _prepare(workshop: Workshop, ahead: bool) -> None:
         )
 
 
-def _make_all(workshop: Workshop, rungs: tuple[Rung, ...]) -> tuple[BuiltRung, ...]:
-    """Every rung asked for, and those that take the place of a refused one."""
+def _make_all(workshop: Workshop, rungs: tuple[Rung, ...], strict: bool) -> tuple[BuiltRung, ...]:
+    """Every rung asked for and, unless strict, those that take the place of one without a plan."""
     made: dict[str, BuiltRung] = {}
     for rung in rungs:
         if rung.name not in made:
             made[rung.name] = workshop.make(rung)
-        if made[rung.name].manifest is None:
-            made[rung.name] = _replaced(workshop, made[rung.name], made)
+        if not made[rung.name].served:
+            _replace(
+                workshop, made[rung.name], () if strict else stand_ins(workshop.bundle.manifest, rung), made
+            )
     order = [rung.name for rung in workshop.bundle.manifest.rungs]
     return tuple(sorted(made.values(), key=lambda one: order.index(one.rung.name)))
 
 
-def _replaced(workshop: Workshop, lost: BuiltRung, made: dict[str, BuiltRung]) -> BuiltRung:
-    """Build the rung that takes the place of one without a plan, and say so in one line."""
-    problem = f"{lost.rung.name} has no plan: {lost.reason}"
-    for rung in stand_ins(workshop.bundle.manifest, lost.rung):
-        other = made.get(rung.name) or workshop.make(rung)
-        made[rung.name] = other
-        if other.manifest is not None:
-            made[rung.name] = workshop.stand_in(other, lost)
-            workshop.note(f"{problem}; {rung.name} takes its place")
-            if lost.state == "refused":
-                workshop.refuse(lost.rung, lost.reason, rung.name)
-            return BuiltRung(lost.rung, lost.state, reason=lost.reason, instead=rung.name)
-    workshop.note(f"{problem}; no other rung can take its place")
-    return lost
+def _replace(
+    workshop: Workshop, lost: BuiltRung, candidates: tuple[Rung, ...], made: dict[str, BuiltRung]
+) -> None:
+    """Find the rung that takes the place of one without a plan, build it, and say so in one line."""
+    without = [lost]
+    for rung in candidates:
+        made[rung.name] = made.get(rung.name) or workshop.make(rung)
+        if made[rung.name].manifest is not None:
+            made[rung.name] = workshop.stand_in(made[rung.name], lost)
+            for one in without:
+                made[one.rung.name] = _settled(workshop, one, rung.name)
+            return
+        without.append(made[rung.name])
+    for one in without:
+        workshop.note(f"{one.rung.name} has no plan: {one.reason}; no other rung takes its place")
+
+
+def _settled(workshop: Workshop, lost: BuiltRung, instead: str) -> BuiltRung:
+    workshop.note(f"{lost.rung.name} has no plan: {lost.reason}; {instead} takes its place")
+    if lost.state == "refused":
+        workshop.refuse(lost.rung, lost.reason, instead)
+    return replace(lost, instead=instead)
