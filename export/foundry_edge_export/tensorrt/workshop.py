@@ -183,16 +183,13 @@ class Workshop:
         return self.site.free_bytes // 2
 
     def _last_seconds(self, rung: Rung) -> float | None:
-        """How long this rung took the last time on this kind of device; else the slowest of any rung."""
+        """How long this rung took the last time on this kind of device, whatever the version."""
         alike = [
             one
             for one in self.store.manifests()
-            if (one.key.backend, one.key.device.gpu) == (self.backend, self.target.gpu)
+            if (one.rung, one.key.backend, one.key.device.gpu) == (rung.name, self.backend, self.target.gpu)
         ]
-        same = [one for one in alike if one.rung == rung.name]
-        if same:
-            return max(same, key=lambda one: one.created).build_seconds
-        return max((one.build_seconds for one in alike), default=None)
+        return max(alike, key=lambda one: one.created).build_seconds if alike else None
 
 
 def _is_of(outcome: PlanOutcome, key: PlanKey) -> bool:
