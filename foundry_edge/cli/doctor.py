@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -58,7 +58,7 @@ def _rows(diagnosis: Diagnosis) -> Iterator[tuple[str, str, str, str]]:
         yield "device", name, value or "none seen", ""
     for one in diagnosis.backends:
         works = one["available"]
-        yield "backends", one["name"], "works" if works else one["reason"], "green" if works else "yellow"
+        yield "backends", one["name"], _works(one) if works else one["reason"], "green" if works else "yellow"
     grouping = diagnosis.grouping
     yield "grouping", grouping.name, grouping.detail, "green" if grouping.name == "compiled" else ""
     for extra in diagnosis.extras:
@@ -70,13 +70,22 @@ def _rows(diagnosis: Diagnosis) -> Iterator[tuple[str, str, str, str]]:
     yield from _bundle_rows(diagnosis.bundle)
 
 
+def _works(status: dict[str, Any]) -> str:
+    where = f" on {status['gpu']['gpu']}" if status["gpu"] else ""
+    return f"works ({status['version']}{where})"
+
+
 def _bundle_rows(bundle: dict[str, object]) -> Iterator[tuple[str, str, str, str]]:
     if "error" in bundle:
         yield "bundle", "", str(bundle["error"]), "red"
         return
     yield "bundle", str(bundle["source"]), f"{bundle['id']} in {bundle['folder']}", "green"
-    for name in ("rungs", "measured_here"):
-        listed = bundle[name]
-        text = ", ".join(listed) if isinstance(listed, list) and listed else "none"
-        yield "bundle", name.replace("_", " "), text, ""
+    for name in ("rungs", "measured_here", "built_here"):
+        yield "bundle", name.replace("_", " "), ", ".join(_lines(bundle[name])) or "none", ""
+    for problem in _lines(bundle["unusable_plans"]):
+        yield "bundle", "unusable plans", problem, "yellow"
     yield "bundle", "files", f"{bundle['files_verified']} verified", "green"
+
+
+def _lines(value: object) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, list) else []

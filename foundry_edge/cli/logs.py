@@ -12,6 +12,7 @@ import typer
 
 from foundry_edge.cli.output import notice
 from foundry_edge_runtime.errors import FoundryEdgeError, printable
+from foundry_edge_runtime.relay import relayed
 
 
 class Log:
@@ -50,7 +51,8 @@ def logging_to(structured: bool) -> Iterator[Log]:
     """A log; an error that ends the command is part of a structured one."""
     log = Log(structured)
     try:
-        yield log
+        with relayed(log.notice):
+            yield log
     except FoundryEdgeError as error:
         if not structured:
             raise

@@ -15,6 +15,7 @@ from foundry_edge_runtime.cache import cache_folder
 from foundry_edge_runtime.device import device
 from foundry_edge_runtime.errors import BundleError
 from foundry_edge_runtime.grouping import GroupingPath, accelerate
+from foundry_edge_runtime.planned import with_plans
 from foundry_edge_runtime.profile.store import load_profile
 
 SCHEMA = 1
@@ -45,11 +46,12 @@ class Diagnosis:
     Attributes:
         versions: of the program, Python and the libraries of the base install.
         device: CPU, GPUs, board (see `device`).
-        backends: name, availability, version and reason of each.
+        backends: name, availability, version, reason and GPU of each.
         grouping: which form of it would serve, and why.
         extras: optional parts.
         cache: folder of the profiles, and whether it can be written.
-        bundle: id, source, folder and rungs of the default bundle, or the reason why it cannot be used.
+        bundle: id, source, folder and rungs of the default bundle, what was measured and built here, and what
+            was built and cannot be used, or the reason why the bundle cannot.
     """
 
     versions: dict[str, str]
@@ -157,12 +159,15 @@ def _bundle(path: str | os.PathLike[str] | None) -> dict[str, Any]:
 
 
 def _described(bundle: Bundle, files: int) -> dict[str, Any]:
-    profile = load_profile(bundle.manifest)
+    problems: list[str] = []
+    profile = with_plans(load_profile(bundle.manifest), bundle.manifest, problems.append)
     return {
         "id": bundle.manifest.id,
         "source": bundle.source,
         "folder": str(bundle.folder),
         "rungs": [rung.name for rung in bundle.manifest.rungs],
         "measured_here": [rung.name for rung in bundle.manifest.rungs if profile.measured(rung)],
+        "built_here": [f"{one.rung} on {one.backend}" for one in profile.planned],
+        "unusable_plans": problems,
         "files_verified": files,
     }

@@ -48,7 +48,7 @@ class Opener:
         self._bundle = bundle
         self._budget = budget if backend is None else replace(budget, backend=backend.name)
         if profile is not None and backend is None and not profile.planned:
-            profile = with_plans(profile, bundle.manifest, notify)
+            profile = with_plans(profile, bundle.manifest, notify, budget.backend)
         self._profile = profile
         self._given = profile is not None
         self._backend = backend

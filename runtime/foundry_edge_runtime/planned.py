@@ -1,80 +1,37 @@
-"""Which engines were built ahead for this device: the plans of the store that fit the GPU and its library."""
+"""Engines that were built ahead, as candidates of a session; cheap where there are none."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from foundry_edge_runtime.backends.registry import PLANNED, get_backend
+from foundry_edge_runtime.backends.registry import PLANNED
 from foundry_edge_runtime.backends.trt.library import installed
-from foundry_edge_runtime.bundle.manifest import Manifest, Rung
+from foundry_edge_runtime.bundle.manifest import Manifest
+from foundry_edge_runtime.cache import cache_folder
 from foundry_edge_runtime.device import gpus
-from foundry_edge_runtime.plans import PlanDevice, PlanManifest, PlanRequest, PlanState, PlanStore
-from foundry_edge_runtime.plans.manifest import stem_prefix
-from foundry_edge_runtime.plans.matching import judge
 from foundry_edge_runtime.profile.model import Planned, Profile
 
-_BUILD = "foundry-edge build"
 
-
-def with_plans(profile: Profile, manifest: Manifest, notify: Callable[[str], None]) -> Profile:
+def with_plans(
+    profile: Profile, manifest: Manifest, notify: Callable[[str], None], backend: str | None = None
+) -> Profile:
     """The profile with the engines that were built ahead for this device.
-
-    A library is only tried (see `probed`) when a plan of this bundle is kept for it. The bytes of a plan are
-    checked when it is loaded.
 
     Args:
         profile: what was measured.
         manifest: of the bundle.
         notify: told in one line when plans are there and cannot be used, or when a GPU waits for some.
+        backend: the only one that may be used; None for all.
     """
-    store, found = PlanStore(), list[Planned]()
-    kept = {name: _kept(store, name, manifest) for name in PLANNED}
-    for name, rungs in kept.items():
-        if rungs:
-            found += _usable(store, name, rungs, notify)
-    idle = [name for name in PLANNED if gpus() and installed(name)]
-    if idle and not any(kept.values()):
-        notify(f"no engine of this bundle was built for the GPU here: {_BUILD} --backend {idle[0]}")
-    return profile.model_copy(update={"planned": tuple(found)})
+    if backend is not None and backend not in PLANNED:
+        return profile.model_copy(update={"planned": ()})
+    found: list[Planned] | None = None
+    if (cache_folder() / "plans").is_dir():
+        from foundry_edge_runtime.usable import usable_plans  # noqa: PLC0415 - needed by few
 
-
-def _kept(store: PlanStore, backend: str, manifest: Manifest) -> list[Rung]:
-    """Rungs that something is kept for, by the names of the files alone."""
-    try:
-        names = [path.name for path in store.folder.iterdir()]
-    except OSError:
-        return []  # no plans, or none that this user may read
-    return [
-        rung
-        for rung in manifest.rungs
-        if any(name.startswith(stem_prefix(backend, rung.graph.sha256)) for name in names)
-    ]
-
-
-def _usable(
-    store: PlanStore, backend: str, rungs: list[Rung], notify: Callable[[str], None]
-) -> list[Planned]:
-    status = get_backend(backend).status()
-    if not status.available:
-        notify(f"engines built by {backend} are not used: {status.reason}")
-        return []
-    here = PlanDevice.model_validate(status.gpu)
-    manifests, found, refused = store.manifests(), list[Planned](), list[str]()
-    for rung in rungs:
-        request = PlanRequest(
-            rung.graph.sha256, rung.weights.sha256, backend, status.version, here, name=rung.name
-        )
-        ready = [one for one in manifests if judge(one.key, request)[0] is PlanState.READY]
-        if ready:
-            plan = min(ready, key=_preference).plan.sha256
-            found.append(Planned(rung=rung.name, backend=backend, plan_sha256=plan))
-        elif (outcome := store.load(request)).stale:
-            refused.append(str(outcome.error()))
-    if refused:
-        notify(f"{len(refused)} of {len(rungs)} engines built by {backend} are not used: {refused[0]}")
-    return found
-
-
-def _preference(manifest: PlanManifest) -> tuple[bool, int, str]:
-    """That of the store, so that the plan named here is the one it gives."""
-    return manifest.key.device.ahead, manifest.key.batch.max, manifest.created
+        found = usable_plans(manifest, notify)
+    idle = [name for name in PLANNED if gpus() and installed(name)] if found is None else []
+    if idle and backend is None:
+        build = f"foundry-edge build --backend {idle[0]}"
+        notify(f"no engine of this bundle was built for the GPU here; build them with: {build}")
+    return profile.model_copy(update={"planned": tuple(found or ())})

@@ -54,7 +54,7 @@ def select(
     manifest = bundle.manifest
     profile = empty_profile(manifest)
     if backend is None:
-        profile = with_plans(load_profile(manifest), manifest, notify)
+        profile = with_plans(load_profile(manifest), manifest, notify, budget.backend)
     budget = budget if backend is None else replace(budget, backend=backend.name)
     started, tried = time.perf_counter(), set[tuple[str, str]]()
     while needed := [one for one in to_measure(manifest, profile, budget) if _name(one) not in tried]:
@@ -86,7 +86,7 @@ def quick_profile(
         isolated: measure each engine in a process of its own.
         notify: told when the profile cannot be stored.
     """
-    profile = with_plans(load_profile(bundle.manifest), bundle.manifest, silent)
+    profile = with_plans(load_profile(bundle.manifest), bundle.manifest, silent, budget.backend)
     stop = time.perf_counter() + seconds
     for rung in sorted(bundle.manifest.rungs, key=lambda rung: -rung.likeness):
         for backend in _lacking(profile, rung, budget):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from foundry_edge_runtime.backends.trt import backend as trt_backend
 from foundry_edge_runtime.bench import bench
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
+from foundry_edge_runtime.doctor import doctor
 from foundry_edge_runtime.errors import BackendError, DeviceError
 from foundry_edge_runtime.plans import PlanStore
 from foundry_edge_runtime.profile import Effort, load_profile, measure
@@ -92,7 +94,8 @@ def test_gpu_without_plans_is_told_in_one_line(
     with Session(bundle, notify=said.append) as session:
         assert session.choice.backend == "onnxruntime"
     assert said == [
-        "no engine of this bundle was built for the GPU here: foundry-edge build --backend tensorrt"
+        "no engine of this bundle was built for the GPU here; "
+        "build them with: foundry-edge build --backend tensorrt"
     ]
     assert gpu.calls == []
 
@@ -300,3 +303,16 @@ def test_measuring_apart_is_the_real_thing(bundle: Bundle) -> None:
     found = measure_isolated(bundle, bundle.manifest.rungs[0], "tensorrt-rtx", SHORT)
     assert isinstance(found, EngineFailure)
     assert found.reason
+
+
+def test_doctor_tells_what_was_built_and_what_is_stale(bundle: Bundle, gpu: FakeGpu) -> None:
+    keep_plan(bundle, best_plan(), rung=BEST)
+    keep_plan(bundle, best_plan(1), rung=0, version="10.2.0")
+    record = doctor(bundle.folder).as_json()
+    assert json.loads(json.dumps(record)) == record
+    assert record["bundle"]["built_here"] == ["s4-fp32 on tensorrt"]
+    (problem,) = record["bundle"]["unusable_plans"]
+    assert problem.startswith("1 of 2 engines built by tensorrt are not used: s1-fp32: ")
+    listed = {one["name"]: one for one in record["backends"]}
+    assert listed["tensorrt"]["gpu"]["gpu"] == "NVIDIA Fake"
+    gpu.check()

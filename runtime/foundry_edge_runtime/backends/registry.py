@@ -19,7 +19,7 @@ _KNOWN: dict[str, tuple[str, str, tuple[str, ...]]] = {
         f"{DEFAULT}:{provider}": ("foundry_edge_runtime.backends.ort", "OnnxRuntimeBackend", (provider,))
         for provider in _PROVIDERS
     },
-    **{name: ("foundry_edge_runtime.backends.trt", "TensorRtBackend", (name,)) for name in PLANNED},
+    **{name: ("foundry_edge_runtime.backends.trt.backend", "TensorRtBackend", (name,)) for name in PLANNED},
 }
 
 

@@ -17,6 +17,7 @@ from foundry_edge_runtime.errors import FoundryEdgeError
 from foundry_edge_runtime.grouping import accelerate
 from foundry_edge_runtime.profile.model import Profile
 from foundry_edge_runtime.readers.raw import Options
+from foundry_edge_runtime.relay import relayed
 from foundry_edge_runtime.selection import Notify, silent
 from foundry_edge_runtime.session import Session
 from foundry_edge_runtime.streams import here
@@ -59,8 +60,12 @@ def serve(connection: Connection) -> None:
     os.chdir(setup.here)
     if setup.cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, setup.cpus)
+
+    def tell(text: str) -> None:
+        connection.send((NOTICE, text))
+
     try:
-        with open_session(setup, lambda text: connection.send((NOTICE, text))) as session:
+        with relayed(tell), open_session(setup, tell) as session:
             batch = setup.batch or session.best_batch()
             connection.send((READY, session.choice, batch))
             while True:
