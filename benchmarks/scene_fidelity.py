@@ -3,9 +3,9 @@
     python -m benchmarks.scene_fidelity --scans ../shared/data/scans \\
         --students embedded:student runs/scene-student      # some minutes on one core; writes results/
 
-Fidelity: every scan is cut to N = 32 c points, thinned out as a whole (``whole``) and as the points nearest to
-one of its own (``piece``); the teacher attends to all c groups. Scaling: `scene_data.Scaling`. The probe is a
-logistic regression from groups to ground or not on autzen_trim.laz, trained on one half of the map and
+Fidelity: every scan is cut to N = 32 c points, thinned out as a whole (``whole``) and as the points nearest
+to one of its own (``piece``); the teacher attends to all c groups. Scaling: `scene_data.Scaling`. The probe
+is a logistic regression from groups to ground or not on autzen_trim.laz, trained on one half of the map and
 tested on the other, in turn for the four halves.
 """
 
