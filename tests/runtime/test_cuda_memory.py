@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 from foundry_edge_runtime.backends.cuda import Device, open_device
+from foundry_edge_runtime.backends.cuda.cuda_python import CudaPython
 from foundry_edge_runtime.errors import BackendError, DeviceError
 from tests.runtime import cuda_contract
 from tests.runtime.fake_cuda import NO_MEMORY, FakeGpu
@@ -201,12 +203,54 @@ def test_pycuda_takes_over_where_cuda_python_is_not_installed(monkeypatch: pytes
     gpu.check()
 
 
+DRIVER = Path("/proc/driver/nvidia").exists() or Path("/dev/nvhost-gpu").exists()
+
+
+@pytest.mark.skipif(DRIVER, reason="there is a driver: tests/gpu")
 def test_real_cuda_python_without_a_driver() -> None:
     """The library itself, if it is installed: an error and no crash."""
     pytest.importorskip("cuda.bindings.driver", reason="needs cuda-python")
-    driver = Path("/proc/driver/nvidia").exists() or Path("/dev/nvhost-gpu").exists()
-    if driver:
-        pytest.skip("there is a driver: tests/gpu")
     with pytest.raises(BackendError, match="GPU: cuda-python: ") as caught:
         open_device(library="cuda-python")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(DRIVER, reason="there is a driver: tests/gpu")
+def test_real_cuda_python_takes_these_arguments() -> None:
+    """It converts arguments before it looks for the driver, so a wrong type would be a TypeError."""
+    real = pytest.importorskip("cuda.bindings.driver", reason="needs cuda-python")
+    driver = object.__new__(CudaPython)
+    driver._cu, driver._device, driver._context = real, real.CUdevice(0), real.CUcontext(0)
+    stream, memory, event = real.CUstream(0), real.CUdeviceptr(0), real.CUevent(0)
+    data = np.zeros(8, np.uint8)
+    graph = (real.CUgraph(0), real.CUgraphExec(0))
+    assert (driver.stream_number(stream), driver.address(memory)) == (0, 0)
+    calls: list[Callable[[], object]] = [
+        driver.attributes,
+        driver.push,
+        driver.pop,
+        driver.release,
+        driver.create_stream,
+        lambda: driver.destroy_stream(stream),
+        lambda: driver.synchronise(stream),
+        lambda: driver.allocate(8),
+        lambda: driver.free(memory),
+        lambda: driver.allocate_host(8, True),
+        lambda: driver.free_host(1234),
+        lambda: driver.host_address(1234),
+        lambda: driver.copy_in(memory, data, stream),
+        lambda: driver.copy_out(data, memory, stream),
+        driver.create_event,
+        lambda: driver.destroy_event(event),
+        lambda: driver.record(event, stream),
+        lambda: driver.elapsed_ms(event, event),
+        lambda: driver.begin_capture(stream),
+        lambda: driver.end_capture(stream),
+        lambda: driver._call("cuGraphInstantiate", graph[0], 0),
+        lambda: driver.launch(graph, stream),
+        lambda: driver.destroy_graph(graph),
+    ]
+    for call in calls:
+        with pytest.raises(Exception, match=r"(?i)driver library|libcuda|Failed to dlopen") as caught:
+            call()
+        assert not isinstance(caught.value, TypeError)
