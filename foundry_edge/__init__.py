@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from foundry_edge.training.distill import distill
     from foundry_edge.training.finetune import finetune
     from foundry_edge.training.pretrain import pretrain
+    from foundry_edge.training.scene_distill import distill_scenes
     from foundry_edge_export import export
     from foundry_edge_export.tensorrt.builder import build
 
 __all__ = [
     "build",
     "distill",
+    "distill_scenes",
     "evaluate",
     "export",
     "finetune",
@@ -43,6 +45,7 @@ __all__ = [
 _PUBLIC = {
     "build": ("foundry_edge_export.tensorrt.builder", ""),
     "distill": ("foundry_edge.training.distill", "train"),
+    "distill_scenes": ("foundry_edge.training.scene_distill", "train"),
     "evaluate": ("foundry_edge.evaluation.evaluate", "train"),
     "export": ("foundry_edge_export", "export"),
     "finetune": ("foundry_edge.training.finetune", "train"),

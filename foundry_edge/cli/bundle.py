@@ -41,7 +41,7 @@ def show(path: options.BundleArgument = None, json: options.Json = False) -> Non
     console.print(
         f"{len(manifest.rungs)} engines, {total:.1f} MiB, made {printable(manifest.created)}; "
         f"input: {spec.points} points in {spec.groups} groups of {spec.group_size}; "
-        f"{len(manifest.labels)} classes",
+        f"{len(manifest.labels)} classes; " + ("" if manifest.scene else "not ") + "for scenes",
         style="dim",
         markup=False,
     )

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from foundry_edge_runtime.pointcloud import PointCloud
     from foundry_edge_runtime.readers import find_scans, read_points
     from foundry_edge_runtime.result import Result
+    from foundry_edge_runtime.scenes.run import run_scene
+    from foundry_edge_runtime.scenes.session import SceneSession
     from foundry_edge_runtime.session import Session
 
 _ERRORS = (
@@ -50,6 +52,7 @@ _HOMES = {
     "Choice": "choice",
     "PointCloud": "pointcloud",
     "Result": "result",
+    "SceneSession": "scenes.session",
     "Session": "session",
     "accelerate": "grouping",
     "choose": "choice",
@@ -58,6 +61,7 @@ _HOMES = {
     "load_bundle": "bundle",
     "point_features": "interpolation",
     "read_points": "readers",
+    "run_scene": "scenes.run",
     **dict.fromkeys(_ERRORS, "errors"),
 }
 
@@ -74,6 +78,7 @@ __all__ = [
     "PointCloud",
     "Result",
     "ScanError",
+    "SceneSession",
     "Session",
     "StorageError",
     "accelerate",
@@ -83,6 +88,7 @@ __all__ = [
     "load_bundle",
     "point_features",
     "read_points",
+    "run_scene",
 ]
 
 
