@@ -12,7 +12,6 @@ COLOURS = {"teacher": "black", "student": "tab:orange", "ours": "tab:red"}
 
 def plot_objects(rows: list[dict[str, Any]], baseline: str, path: Path) -> None:
     """Speed against the naive teacher over multiply-accumulates, one panel for each batch size."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     shown = [row for row in rows if row["workload"] == "object" and row["macs"] is not None]
@@ -31,4 +30,4 @@ def plot_objects(rows: list[dict[str, Any]], baseline: str, path: Path) -> None:
         panel.grid(alpha=0.3, which="both")
     panels[0].set_ylabel("times faster than the naive teacher, points in, features out")
     with replacing(path) as partial:
-        FigureCanvasAgg(figure).print_png(str(partial))
+        figure.savefig(partial, format="png")

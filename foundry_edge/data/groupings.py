@@ -6,6 +6,7 @@ Scale, mirror and rotation commute with grouping, so augmentation is applied to 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +16,13 @@ from torch import Tensor
 
 from foundry_edge.data.one_sided import one_sided
 from foundry_edge_runtime.files import replacing
-from foundry_edge_runtime.grouping import Preprocessing, accelerate, group_points
+from foundry_edge_runtime.grouping import Preprocessing, accelerate, group_batch
 from foundry_edge_runtime.pointcloud import FloatArray
 
 MANY = 10_000
 """Clouds from which compiling the grouping once pays."""
+_AT_ONCE = 32
+"""Shapes whose variants are grouped together."""
 
 
 @dataclass(frozen=True)
@@ -56,20 +59,29 @@ def group_shapes(
         one_sided_variants: how many of the variants, the last ones, show what one camera sees.
     """
     rng = np.random.default_rng(seed)
-    count, points = shapes.shape[:2]
+    count = len(shapes)
     if count * variants >= MANY:
         accelerate()
     groups = np.empty((count, variants, spec.groups, spec.group_size, 3), dtype=np.float16)
     centers = np.empty((count, variants, spec.groups, 3), dtype=np.float32)
-    drawn = min(spec.points, max(points * 7 // 8, 1))
-    for i, xyz in enumerate(shapes):
-        for v in range(variants):
-            subset = xyz[: spec.points] if v == 0 else xyz[rng.choice(points, drawn, replace=False)]
-            if v >= variants - one_sided_variants:
-                subset = one_sided(xyz, rng)
-            grouped = group_points(subset, spec)
+    for first in range(0, count, _AT_ONCE):
+        part = shapes[first : first + _AT_ONCE]
+        drawn = [one for xyz in part for one in _variants(xyz, spec, variants, rng, one_sided_variants)]
+        for number, grouped in enumerate(group_batch(drawn, spec)):
+            i, v = first + number // variants, number % variants
             groups[i, v], centers[i, v] = grouped.groups, grouped.centers
     return GroupedShapes(torch.from_numpy(groups), torch.from_numpy(centers))
+
+
+def _variants(
+    xyz: FloatArray, spec: Preprocessing, variants: int, rng: np.random.Generator, one_sided_variants: int
+) -> Iterator[FloatArray]:
+    """The points of each variant of one shape (P, 3)."""
+    points = len(xyz)
+    drawn = min(spec.points, max(points * 7 // 8, 1))
+    for v in range(variants):
+        subset = xyz[: spec.points] if v == 0 else xyz[rng.choice(points, drawn, replace=False)]
+        yield one_sided(xyz, rng) if v >= variants - one_sided_variants else subset
 
 
 def cached_groupings(

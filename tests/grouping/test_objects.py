@@ -10,6 +10,8 @@ import pytest
 from foundry_edge_runtime.grouping import (
     Preprocessing,
     canonical_order,
+    group,
+    group_batch,
     group_indices,
     group_points,
     nearest_neighbours,
@@ -80,6 +82,19 @@ def test_threads_get_the_groups_of_their_own_cloud(form: str) -> None:
         together = list(pool.map(lambda each: group_points(each, spec), clouds))
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_array_equal(one.groups, other.groups)
+
+
+def test_a_batch_is_its_clouds_in_order(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group, "usable_cpus", lambda: 3)
+    monkeypatch.setattr(group, "_PER_THREAD", 2)
+    spec = Preprocessing(points=64, groups=8, group_size=16)
+    clouds = [cloud("random", 50 + 40 * seed, seed) for seed in range(7)]
+    together = group_batch(clouds, spec)
+    assert len(together) == 7
+    for one, points in zip(together, clouds, strict=True):
+        alone = group_points(points, spec)
+        np.testing.assert_array_equal(one.groups, alone.groups)
+        np.testing.assert_array_equal(one.centers, alone.centers)
 
 
 def test_tie_at_the_last_neighbour_goes_to_the_lowest_index() -> None:

@@ -5,6 +5,7 @@ from foundry_edge_runtime.grouping.compiled import GroupingPath, accelerate
 from foundry_edge_runtime.grouping.group import (
     Groups,
     Preprocessing,
+    group_batch,
     group_indices,
     group_points,
     prepare,
@@ -22,6 +23,7 @@ __all__ = [
     "accelerate",
     "canonical_order",
     "farthest_point_sample",
+    "group_batch",
     "group_indices",
     "group_points",
     "group_scene",

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from foundry_edge_runtime.pointcloud import FloatArray
 
 _BITS = 21  # per axis: 63 bits in all
+_CHUNK = 1 << 15  # points whose codes are worked out at once: in the cache, and in little memory
 
 
 def _spread(x: npt.NDArray[np.uint64]) -> None:
@@ -36,12 +37,19 @@ def morton_codes(xyz: FloatArray) -> npt.NDArray[np.uint64]:
     Returns:
         (N,) uint64.
     """
-    axes = np.ascontiguousarray(xyz.T)
-    low = axes.min(axis=1)
-    extent = max(float((axes.max(axis=1) - low).max()), float(np.finfo(np.float32).tiny))
-    cells = axes.astype(np.float64)
+    low = xyz.min(axis=0)
+    extent = max(float((xyz.max(axis=0) - low).max()), float(np.finfo(np.float32).tiny))
+    codes = np.empty(len(xyz), dtype=np.uint64)
+    for first in range(0, len(xyz), _CHUNK):
+        part = slice(first, first + _CHUNK)
+        codes[part] = _codes(xyz[part], low, (2**_BITS - 1) / extent)
+    return codes
+
+
+def _codes(xyz: FloatArray, low: FloatArray, scale: float) -> npt.NDArray[np.uint64]:
+    cells = xyz.T.astype(np.float64, order="C")
     cells -= low[:, None]
-    cells *= (2**_BITS - 1) / extent
+    cells *= scale
     grid = cells.astype(np.uint64)
     _spread(grid)
     grid <<= np.arange(3, dtype=np.uint64)[:, None]

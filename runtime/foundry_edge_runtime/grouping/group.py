@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from foundry_edge_runtime.device import usable_cpus
 from foundry_edge_runtime.grouping.canonical import canonical_order
 from foundry_edge_runtime.grouping.compiled import compiled
 from foundry_edge_runtime.grouping.neighbours import Indices, ranked
@@ -17,6 +21,9 @@ from foundry_edge_runtime.grouping.sampling import (
     stratified_indices,
 )
 from foundry_edge_runtime.pointcloud import FloatArray
+
+_PER_THREAD = 8  # clouds from which a thread pays
+_WINDOW = 6  # times K: points near on the curve, among which K give a bound for the K nearest
 
 
 class Preprocessing(BaseModel):
@@ -54,7 +61,19 @@ def group_indices(xyz: FloatArray, spec: Preprocessing) -> tuple[Indices, Indice
     if fast is not None:
         return fast.indices(xyz, spec.groups, spec.group_size)
     centre_index, distances = farthest_points(xyz, spec.groups)
-    return centre_index, ranked(distances, min(spec.group_size, len(xyz)))
+    size = min(spec.group_size, len(xyz))
+    return centre_index, ranked(distances, size, bounds=_along_the_curve(distances, centre_index, size))
+
+
+def _along_the_curve(distances: FloatArray, centres: Indices, size: int) -> FloatArray:
+    """A distance (c,) for each row of (c, N) that ``size`` points keep within: of those near on the curve."""
+    count = distances.shape[1]
+    width = min(_WINDOW * size, count)
+    begin = np.clip(centres - width // 2, 0, count - width)
+    window = np.take_along_axis(distances, begin[:, None] + np.arange(width), axis=1)
+    window.partition(size - 1, axis=1)
+    bounds: FloatArray = window[:, size - 1]
+    return bounds
 
 
 def prepare(xyz: FloatArray, spec: Preprocessing) -> FloatArray:
@@ -104,3 +123,17 @@ def group_points(xyz: FloatArray, spec: Preprocessing) -> Groups:
     centre_index, neighbour_index = group_indices(points, spec)
     centers = points[centre_index]
     return Groups(groups=points[neighbour_index] - centers[:, None, :], centers=centers)
+
+
+def group_batch(clouds: Sequence[FloatArray], spec: Preprocessing) -> list[Groups]:
+    """`group_points` of each cloud, in order; machine code works on several at once, one per CPU.
+
+    Args:
+        clouds: of (M, 3) float32 each; M may differ.
+        spec: N, c and K.
+    """
+    workers = min(usable_cpus(), len(clouds) // _PER_THREAD)
+    if compiled() is None or workers < 2:
+        return [group_points(one, spec) for one in clouds]
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(partial(group_points, spec=spec), clouds))

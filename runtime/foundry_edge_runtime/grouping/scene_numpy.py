@@ -8,7 +8,8 @@ from foundry_edge_runtime.grouping.blocks import Blocks, Picked, block_size, mak
 from foundry_edge_runtime.grouping.neighbours import Indices, ranked, squared_distances
 from foundry_edge_runtime.pointcloud import FloatArray
 
-_TILE = 32  # centres that share their candidates
+_TILE = 16  # centres that share their candidates
+_WIDE = 6  # times K: points near on the curve, among which K give a bound for the K nearest
 _LARGEST = 1 << 22  # distances held at once
 
 
@@ -50,7 +51,7 @@ def scene_neighbours(ordered: FloatArray, centres: Indices, k: int) -> Indices:
 
 def _bounds(ordered: FloatArray, centres: Indices, k: int) -> FloatArray:
     """For each centre a squared distance (c,) that at least k points keep within: neighbours on the curve."""
-    width = min(len(ordered), 2 * k)
+    width = min(len(ordered), _WIDE * k)
     begin = np.clip(centres - width // 2, 0, len(ordered) - width)
     found = np.empty(len(centres), dtype=np.float32)
     step = max(1, _LARGEST // (3 * width))
@@ -75,11 +76,13 @@ def _tile(blocks: Blocks, centers: FloatArray, bounds: FloatArray, k: int) -> In
         for part in (half, rest):
             found[part] = _tile(blocks, centers[part], bounds[part], k)
         return found
-    return _of_candidates(blocks, picked, centers, k)
+    return _of_candidates(blocks, picked, centers, bounds, k)
 
 
-def _of_candidates(blocks: Blocks, picked: Picked, centers: FloatArray, k: int) -> Indices:
+def _of_candidates(
+    blocks: Blocks, picked: Picked, centers: FloatArray, bounds: FloatArray, k: int
+) -> Indices:
     index = (picked[:, None] * blocks.size + np.arange(blocks.size)).reshape(-1)
     real = int(np.searchsorted(index, blocks.count))
     points = blocks.axes[:, picked].reshape(3, -1)[:, :real].T
-    return ranked(squared_distances(points, centers), k, index[:real])
+    return ranked(squared_distances(points, centers), k, index[:real], bounds)
