@@ -16,6 +16,7 @@ if os.environ.get(GPU_SWITCH) != "1":
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "2")
 os.environ.setdefault("NUMBA_CACHE_DIR", str(REPOSITORY / ".pytest_cache" / "numba"))  # compiled once for all
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # as the runtime does, for tests that import it first
 os.environ.pop("FOUNDRY_EDGE_BUNDLE", None)  # tests name their bundle, or mean the embedded one
 
 

@@ -5,12 +5,18 @@
     result = Session(load_bundle(), Budget(max_latency_ms=10)).run(read_points("scan.pcd"))
 
 Names are imported when they are first used, so importing the package costs nothing.
+
+ONNX Runtime 1.29 and newer sends usage data to Microsoft, and keeps an identifier in the home folder, unless
+it is told not to before it is imported. It is told so here; set ORT_DISABLE_TELEMETRY=0 to allow it.
 """
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from foundry_edge_runtime.budget import Budget
