@@ -19,6 +19,7 @@ from foundry_edge_export.draft import Draft
 from foundry_edge_export.evaluation import load_evaluation
 from foundry_edge_export.latency import cpu_latencies
 from foundry_edge_export.lock import locked
+from foundry_edge_export.plans import with_plans
 from foundry_edge_export.progress import Progress, Silent
 from foundry_edge_export.report import ExportReport, sizes_of
 from foundry_edge_export.report_files import write_report
@@ -64,7 +65,7 @@ def export(
             budget is exported with each.
         precision: ``fp32``, ``fp16``, ``int8``, ``int8-fp16`` (INT8 with half precision, for GPUs).
         out: the bundle.
-        backend: ``onnx``.
+        backend: ``onnx``; ``tensorrt`` or ``tensorrt-rtx`` also build plans of the rungs, as `build` does.
         calibration_data: an .npz data set (training side), a scan or a folder of scans; None takes the
             training side of the embedded sample set.
         calibration_method: ``minmax``, ``percentile``, ``entropy`` or ``mse``.
@@ -107,7 +108,8 @@ def export(
     folder = Path(out).absolute()
     check_replaceable(folder)
     with locked(folder, waiting=lambda: _tell(progress, "waiting for another export into this bundle")):
-        return _Export(Path(student), settings, folder, progress or Silent()).run()
+        report = _Export(Path(student), settings, folder, progress or Silent()).run()
+    return report if backend == "onnx" else with_plans(report, settings, progress or Silent())
 
 
 def _tell(progress: Progress | None, text: str) -> None:

@@ -10,10 +10,10 @@ from foundry_edge_calibration.methods import METHODS
 from foundry_edge_calibration.placement import check_policy
 from foundry_edge_export.precisions import PRECISIONS
 from foundry_edge_export.size import Size
+from foundry_edge_runtime.backends.trt.library import import_library
 from foundry_edge_runtime.errors import InputError
 
-BACKENDS = ("onnx",)
-_LATER = ("tensorrt", "tensorrt-rtx")
+BACKENDS = ("onnx", "tensorrt", "tensorrt-rtx")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class ExportSettings:
 
         Raises:
             InputError: names the option and its choices.
-            InputError: the backend's engines are built on the device.
+            BackendError: the compiler that is to build plans afterwards is not installed.
         """
         if not self.tokens or not self.bypass or not self.precision:
             raise InputError(
@@ -53,13 +53,9 @@ class ExportSettings:
             _one_of(name, PRECISIONS, "--precision")
         _one_of(self.calibration_method, tuple(METHODS), "--calibration-method")
         check_policy(self.quantize)
-        _one_of(self.backend, BACKENDS + _LATER, "--backend")
-        if self.backend not in BACKENDS:
-            raise InputError(
-                f"export writes ONNX; engines of {self.backend} are built from it, on the device",
-                where="--backend",
-                remedy=f"leave it out, then run `foundry-edge build --backend {self.backend}`",
-            )
+        _one_of(self.backend, BACKENDS, "--backend")
+        if self.backend != "onnx":
+            import_library(self.backend)
         if self.samples < 1:
             raise InputError(f"expected at least 1, found {self.samples}", where="--samples")
 

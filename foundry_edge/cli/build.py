@@ -78,7 +78,7 @@ class _Elapsed:
     def building(self, rung: str, last_seconds: float | None) -> None:
         """Show the rung and how long it took the last time."""
         known = (
-            f"took {last_seconds:.0f} s the last time" if last_seconds is not None else "minutes on a board"
+            "not built here before" if last_seconds is None else f"took {last_seconds:.0f} s the last time"
         )
         self._step(f"building {rung} ({known})")
 

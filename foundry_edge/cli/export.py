@@ -34,7 +34,9 @@ def export(
         str, typer.Option(metavar="K", help="Tokens that the student's gate lets past, e.g. 0,8.")
     ] = "0",
     out: Annotated[Path, typer.Option(help="Bundle to make, or to add to.")] = Path("foundry-out/bundle"),
-    backend: Annotated[str, typer.Option(help="What the rungs are written for: onnx.")] = "onnx",
+    backend: Annotated[
+        str, typer.Option(help="onnx, or tensorrt or tensorrt-rtx to build plans, too.")
+    ] = "onnx",
     calibration_data: Annotated[
         str | None,
         typer.Option(

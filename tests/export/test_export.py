@@ -248,10 +248,7 @@ def test_a_wrong_teacher_is_refused(models: Path, other_models: Path, tmp_path: 
         ({"tokens": (3,)}, r"--tokens: the student has no budget of 3 SuperTokens; it has 1,2,4"),
         ({"precision": ("int4",)}, r"--precision: unknown value 'int4'; use one of fp32"),
         ({"calibration_method": "best"}, r"--calibration-method: unknown value 'best'"),
-        (
-            {"backend": "tensorrt"},
-            r"--backend: export writes ONNX; .*; leave it out, then run `foundry-edge build",
-        ),
+        ({"backend": "openvino"}, r"--backend: unknown value 'openvino'; use one of onnx, tensorrt"),
         ({"quantize": "some"}, r"--quantize: unknown value 'some'"),
         ({"keep_float": ("blocks.7",)}, r"--keep-float: no quantised module 'blocks.7'"),
         ({"calibration_data": "nowhere"}, r"nowhere: no such file or folder"),

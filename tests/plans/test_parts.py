@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foundry_edge_export.tensorrt import site, workshop
+from foundry_edge_export.tensorrt import isolated, site, workshop
 from foundry_edge_export.tensorrt.builder import build
 from foundry_edge_export.tensorrt.check import acceptable, check_clouds, compare
 from foundry_edge_export.tensorrt.compiler import compile_rung
@@ -177,7 +177,7 @@ class OnDevice:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, cosine: float) -> None:
         self.asked: list[str] = []
         self.cosine = cosine
-        compiled = workshop.compile_isolated
+        compiled = isolated.compile_isolated
         described = Site(version="1.7.1.116", device=ORIN, free_bytes=1 << 30).model_dump(mode="json")
 
         def ask(kind: str, *_: object, **__: object) -> tuple[dict[str, Any], list[bytes]]:
