@@ -173,7 +173,7 @@ def test_missing_driver_and_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("cuda.bindings.driver", "pycuda.driver"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(
-        BackendError, match=r"cuda-python: cannot be imported.*; pycuda: cannot be imp.*"
+        BackendError, match="cuda-python: not installed; pycuda: not installed; install the NV"
     ) as e:
         open_device()
     assert e.value.exit_code == 3
@@ -189,7 +189,7 @@ def test_driver_that_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(module, "cuInit", no_driver)
     monkeypatch.setitem(sys.modules, "cuda.bindings.driver", module)
-    with pytest.raises(BackendError, match=r"no NVIDIA driver: Failure finding libcuda\.so"):
+    with pytest.raises(BackendError, match=r"no NVIDIA driver, libcuda cannot be loaded \(RuntimeError\)"):
         open_device(library="cuda-python")
 
 

@@ -377,6 +377,6 @@ def test_examine_and_missing_driver(
     assert "CUDA_ERROR_ILLEGAL_ADDRESS" in broken.reason
     for module in ("cuda.bindings.driver", "pycuda.driver"):
         monkeypatch.setitem(sys.modules, module, None)
-    assert "cannot be imported" in backend.examine().reason
+    assert "not installed" in backend.examine().reason
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     assert backend.examine().reason.startswith("the Python package 'tensorrt' cannot be imported: ")

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from foundry_edge_runtime.backends.cuda.driver import FULL, Attributes, Bytes, Handle
-from foundry_edge_runtime.errors import BackendError, DeviceError, first_line
+from foundry_edge_runtime.backends.cuda.driver import FULL, Attributes, Bytes, Handle, unimportable
+from foundry_edge_runtime.errors import BackendError, DeviceError
 
 _NAME = "cuda-python"
 _DRIVER = "check that the NVIDIA driver is installed and that this process may use the GPU"
@@ -31,10 +31,9 @@ class CudaPython:
             self._call("cuInit", 0)
         except BackendError:
             raise
-        except Exception as error:  # the library says in its own words that libcuda cannot be loaded
-            raise BackendError(
-                f"no NVIDIA driver: {first_line(error)}", where=_NAME, remedy=_DRIVER
-            ) from error
+        except Exception as error:  # each release has its own exception for a libcuda that is not there
+            problem = f"no NVIDIA driver, libcuda cannot be loaded ({type(error).__name__})"
+            raise BackendError(problem, where=_NAME, remedy=_DRIVER) from error
         self._device = self._call("cuDeviceGet", ordinal)
         self._context = self._call("cuDevicePrimaryCtxRetain", self._device)
 
@@ -183,9 +182,7 @@ def _library() -> Any:
     try:
         return import_module("cuda.bindings.driver")
     except (ImportError, OSError) as error:
-        raise BackendError(
-            f"cannot be imported: {first_line(error)}", where=_NAME, remedy="pip install cuda-python"
-        ) from error
+        raise BackendError(unimportable(error), where=_NAME, remedy="pip install cuda-python") from error
 
 
 def _error(problem: str, word: str) -> BackendError:

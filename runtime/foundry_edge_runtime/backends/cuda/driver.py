@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from foundry_edge_runtime.errors import first_line
+
 FULL = "close other programs that use the GPU, or take a smaller batch"
 """The remedy when device memory runs out."""
 Handle = Any
@@ -38,6 +40,13 @@ class Attributes:
     can_map: bool
     memory: int
     driver: int
+
+
+def unimportable(error: ImportError | OSError) -> str:
+    """Why a library cannot be imported: it is not installed, or what it says itself."""
+    if isinstance(error, ModuleNotFoundError):
+        return "not installed"
+    return f"cannot be imported: {first_line(error)}"
 
 
 class Driver(Protocol):

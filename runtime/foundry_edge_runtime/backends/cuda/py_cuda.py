@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from foundry_edge_runtime.backends.cuda.driver import FULL, Attributes, Bytes, Handle
+from foundry_edge_runtime.backends.cuda.driver import FULL, Attributes, Bytes, Handle, unimportable
 from foundry_edge_runtime.errors import BackendError, DeviceError, first_line
 
 _NAME = "pycuda"
@@ -192,6 +192,4 @@ def _library() -> Any:
             warnings.simplefilter("ignore")  # it warns of a missing driver, and raises as well
             return import_module("pycuda.driver")
     except (ImportError, OSError) as error:
-        raise BackendError(
-            f"cannot be imported: {first_line(error)}", where=_NAME, remedy="pip install pycuda"
-        ) from error
+        raise BackendError(unimportable(error), where=_NAME, remedy="pip install pycuda") from error
