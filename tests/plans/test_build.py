@@ -160,6 +160,8 @@ def test_a_missing_library_says_how_to_get_it(
         ({"precision": ("fp16",)}, "no rung for --precision fp16"),
         ({"max_batch": 0}, "expected 1 to 32"),
         ({"max_batch": 33}, "expected 1 to 32"),
+        ({"timeout": 0.0}, "expected more than 0 seconds"),
+        ({"timeout": float("nan")}, "expected more than 0 seconds"),
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_started(

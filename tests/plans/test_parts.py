@@ -12,9 +12,9 @@ import pytest
 from foundry_edge_export.tensorrt import isolated, site, workshop
 from foundry_edge_export.tensorrt.builder import build
 from foundry_edge_export.tensorrt.check import acceptable, check_clouds, compare
-from foundry_edge_export.tensorrt.compiler import compile_rung
+from foundry_edge_export.tensorrt.compiler import _failure, compile_rung
 from foundry_edge_export.tensorrt.configure import configure, detach_timing
-from foundry_edge_export.tensorrt.failures import RefusedError
+from foundry_edge_export.tensorrt.failures import CrashError, RefusedError
 from foundry_edge_export.tensorrt.library import ahead_capabilities
 from foundry_edge_export.tensorrt.messages import Messages, one_line
 from foundry_edge_export.tensorrt.network import parse
@@ -23,6 +23,7 @@ from foundry_edge_export.tensorrt.site import Site
 from foundry_edge_export.tensorrt.task import BuildTask
 from foundry_edge_export.tensorrt.timing import read_timing, timing_name, write_timing
 from foundry_edge_runtime.bundle import load_bundle
+from foundry_edge_runtime.errors import BackendError
 from foundry_edge_runtime.plans import PlanCheck, PlanDevice, PlanStore
 from tests.plans.broken import with_strange_node
 from tests.runtime.tiny_bundle import GROUPS, SIZE, expected
@@ -204,6 +205,44 @@ def test_on_a_device_every_plan_is_checked_once(bundle: Path, monkeypatch: pytes
     assert report.device == ORIN
     build(bundle, backend="tensorrt-rtx", tokens=(1,), precision=("int8",))
     assert device.asked[3:] == ["describe"]
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("Error Code 2: OutOfMemory (Requested size was 4194304 bytes.)", CrashError),
+        ("Error Code 1: Cuda Runtime (out of memory)", CrashError),
+        ("Could not find any implementation for node {ForeignNode[a...b]}", RefusedError),
+    ],
+)
+def test_a_lack_of_memory_is_no_refusal(said: str, kind: type[BackendError]) -> None:
+    error = _failure(said, "s4-int8")
+    assert type(error) is kind
+    assert said in str(error)
+
+
+@pytest.mark.usefixtures("rtx")
+def test_a_plan_that_does_not_run_is_replaced_and_not_remembered(
+    bundle: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = OnDevice(monkeypatch, 1.0)
+    answer = workshop.__dict__["ask"]
+
+    def ask(kind: str, task: dict[str, Any], **options: Any) -> Any:
+        if kind == "check" and task["rung"] == "s1-int8":
+            raise BackendError("the plan cannot be deserialised: of another kind", where="tensorrt-rtx")
+        return answer(kind, task, **options)
+
+    monkeypatch.setattr(workshop, "ask", ask)
+    report = build(bundle, backend="tensorrt-rtx", tokens=(1,), precision=("int8",))
+    assert [(one.rung.name, one.state) for one in report.rungs] == [
+        ("s1-fp32", "built"),
+        ("s1-int8", "failed"),
+    ]
+    assert "its plan does not run: the plan cannot be deserialised: of another kind" in report.notes[0]
+    assert list(cache.glob("*.refused.json")) == []
+    assert len(list(cache.glob("*.plan"))) == 1
+    assert device.asked.count("check") == 1
 
 
 @pytest.mark.usefixtures("rtx")

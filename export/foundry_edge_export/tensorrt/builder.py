@@ -65,6 +65,8 @@ def build(
     check_backend(backend)
     if not 1 <= max_batch <= MAX_BATCH:
         raise InputError(f"expected 1 to {MAX_BATCH}, found {max_batch}", where="--max-batch")
+    if not timeout > 0:
+        raise InputError(f"expected more than 0 seconds, found {timeout:g}", where="--timeout")
     loaded = load_bundle(bundle)
     rungs = chosen(loaded.manifest, tokens, precision)
     head, _ = ask("describe", {"backend": backend}, timeout=LOOK_SECONDS)

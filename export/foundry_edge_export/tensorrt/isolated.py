@@ -26,7 +26,8 @@ _WORKER = "foundry_edge_export.tensorrt.worker"
 
 
 _KINDS: dict[str, type[FoundryEdgeError]] = {
-    kind.__name__: kind for kind in (RefusedError, BackendError, BundleError, InputError, StorageError)
+    kind.__name__: kind
+    for kind in (CrashError, RefusedError, BackendError, BundleError, InputError, StorageError)
 }
 
 

@@ -17,6 +17,7 @@ from foundry_edge_export.tensorrt.task import BuildTask, Compiled
 from foundry_edge_export.tensorrt.timing import read_timing, timing_name, write_timing
 from foundry_edge_runtime.bundle import Bundle, Rung
 from foundry_edge_runtime.bundle.manifest import FileRef
+from foundry_edge_runtime.errors import BackendError
 from foundry_edge_runtime.plans import (
     BatchProfile,
     PlanBackend,
@@ -163,6 +164,7 @@ class Workshop:
 
         Raises:
             RefusedError: it computes something else.
+            CrashError: it does not run.
         """
         self.progress.checking(rung.name)
         task = {
@@ -171,7 +173,10 @@ class Workshop:
             "rung": rung.name,
             "max_batch": self.batch.max,
         }
-        found = PlanCheck.model_validate(ask("check", task, timeout=self.timeout, extra=plan)[0])
+        try:
+            found = PlanCheck.model_validate(ask("check", task, timeout=self.timeout, extra=plan)[0])
+        except BackendError as error:
+            raise CrashError(f"its plan does not run: {error.problem}", where=rung.name) from error
         if not acceptable(found, rung.precision):
             problem = f"its plan computes something else than the graph (cosine {found.cosine_mean:.4f})"
             raise RefusedError(problem, where=rung.name)
