@@ -65,12 +65,14 @@ def torch_grouping(clouds: Tensor, groups: int, size: int) -> tuple[Tensor, Tens
 def form(name: str) -> Iterator[None]:
     """Let one of our forms serve."""
     wanted = compiled.compiled() if name == "compiled" else None
-    before = compiled.compiled
-    group.compiled = scene.compiled = lambda: wanted
+    homes: tuple[Any, ...] = (group, scene)
+    for home in homes:
+        home.compiled = lambda: wanted
     try:
         yield
     finally:
-        group.compiled = scene.compiled = before
+        for home in homes:
+            home.compiled = compiled.compiled
 
 
 def ours(name: str, clouds: list[FloatArray], spec: Preprocessing) -> list[FloatArray]:
@@ -79,7 +81,9 @@ def ours(name: str, clouds: list[FloatArray], spec: Preprocessing) -> list[Float
     with form(name):
         for points in clouds:
             centres, neighbours = group_indices(points, spec)
-            found.append(points[neighbours] - points[centres][:, None])
+            groups = points.take(neighbours, axis=0)
+            groups -= points.take(centres, axis=0)[:, None]
+            found.append(groups)
     return found
 
 

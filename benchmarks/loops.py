@@ -84,7 +84,9 @@ def loops(config: TeacherConfig, batch: int, tokens: int) -> dict[str, Loop]:
 
 def _student(config: TeacherConfig, tokens: int) -> Student:
     torch.manual_seed(0)
-    return Student(StudentConfig(teacher=config, tokens=(tokens,), query="learned")).train()
+    student = Student(StudentConfig(teacher=config, tokens=(tokens,), query="learned"))
+    student.train()
+    return student
 
 
 def _sampling(tokens: Tensor) -> Sampling:

@@ -83,7 +83,8 @@ def _teachers(setting: Setting) -> Iterator[Contender]:
 
     def teacher(fused: bool, compiler: bool = False) -> Runner:
         module = as_published(_seeded(Teacher, config), fused)
-        return in_torch(torch.compile(module) if compiler else module, setting)
+        made: Any = torch.compile(module) if compiler else module
+        return in_torch(made, setting)
 
     yield Contender(BASELINE, published, partial(teacher, False))
     yield Contender("teacher, torch with fused attention", published, partial(teacher, True))
@@ -107,15 +108,14 @@ def _students(setting: Setting) -> Iterator[Contender]:
 
     yield Contender(f"student as published, s={s}, torch", macs + saved_macs(config), naive)
     yield Contender(f"student rewritten exactly, s={s}, torch", macs, rewritten)
-    for name, choices in (
-        ("tome", {"tokens": (s,)}),
-        *(("truncation", {"depth": depth}) for depth in setting.depths),
-    ):
-        made = make_method(name, config, "", **choices)
-        count = s if name == "tome" else 0
-        label = f"ToMe, s={s}, torch" if count else f"truncation to {choices['depth']} blocks, torch"
-        total = sum(compressed_macs(made.config, count).values())
-        yield Contender(label, total, partial(in_torch, _Counted(made.eval(), count), setting))
+    tome = make_method("tome", config, "", tokens=(s,))
+    total = sum(compressed_macs(tome.config, s).values())
+    yield Contender(f"ToMe, s={s}, torch", total, partial(in_torch, _Counted(tome.eval(), s), setting))
+    for depth in setting.depths:
+        cut = make_method("truncation", config, "", depth=depth)
+        total = sum(compressed_macs(cut.config).values())
+        label = f"truncation to {depth} block{'s' if depth > 1 else ''}, torch"
+        yield Contender(label, total, partial(in_torch, _Counted(cut.eval(), 0), setting))
 
 
 def _rungs(label: str, folder: Path, setting: Setting) -> Iterator[Contender]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from foundry_edge.models.config import TeacherConfig
 from foundry_edge.models.tokenizer import Tokenizer
-from foundry_edge.models.transformer import Attention
+from foundry_edge.models.transformer import Attention, Block
 
 
 class PublishedTokenizer(nn.Module):
@@ -20,7 +20,8 @@ class PublishedTokenizer(nn.Module):
 
     def forward(self, groups: Tensor) -> Tensor:
         """Groups (B, c, K, 3) to tokens (B, c, d)."""
-        return self.inner.forward_reference(groups.flatten(0, 1)).unflatten(0, groups.shape[:2])
+        tokens: Tensor = self.inner.forward_reference(groups.flatten(0, 1)).unflatten(0, groups.shape[:2])
+        return tokens
 
 
 class EagerAttention(nn.Module):
@@ -54,11 +55,8 @@ def as_published(network: nn.Module, fused: bool = False) -> nn.Module:
     if isinstance(twin.tokenizer, Tokenizer):
         twin.tokenizer = PublishedTokenizer(twin.tokenizer)
     if not fused:
-        holders = [
-            module for module in twin.modules() if isinstance(getattr(module, "attn", None), Attention)
-        ]
-        for holder in holders:
-            holder.attn = EagerAttention(holder.attn)  # type: ignore[assignment]
+        for holder in [one for one in twin.modules() if isinstance(one, Block)]:
+            setattr(holder, "attn", EagerAttention(holder.attn))  # noqa: B010 - another type
     return twin.eval()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ def test_stages_have_a_bound_each(tmp_path: Path) -> None:
 
 def test_contenders_take_turns_in_changing_order() -> None:
     order: list[str] = []
-    times = interleave({name: lambda name=name: order.append(name) for name in "abc"}, 0, rounds=6)
+    times = interleave({name: partial(order.append, name) for name in "abc"}, 0, rounds=6)
     assert all(len(times[name]) == 6 for name in "abc")
     rounds = ["".join(order[i : i + 3]) for i in range(0, len(order), 3)]
     assert all(sorted(one) == ["a", "b", "c"] for one in rounds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from foundry_edge_runtime.grouping import GroupingPath, accelerate, cache, compiled
+from foundry_edge_runtime.grouping.tree import plant
 from tests.grouping.clouds import cloud
 
 IMPORTED = """
@@ -71,7 +73,7 @@ def test_threads_that_ask_at_once_load_once(fresh: Path, monkeypatch: pytest.Mon
 def test_without_numba_numpy_serves_and_the_extra_is_named(
     fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiled.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     path = accelerate()
     assert path.name == "numpy"
     assert "pip install 'foundry-edge[fast]'" in path.detail
@@ -145,7 +147,7 @@ def test_no_private_folder_means_no_cache(fresh: Path, monkeypatch: pytest.Monke
 def test_a_kernel_is_compiled_without_a_folder_too() -> None:
     library = numba()
     made = compiled._compile(library, None)
-    tree = compiled.plant(cloud("random", 100))
+    tree = plant(cloud("random", 100))
     made.build(tree.axes, tree.boxes, tree.first)
     corners = tree.axes[:, :100].min(axis=1), tree.axes[:, :100].max(axis=1)
     np.testing.assert_array_equal(tree.boxes[-1], np.concatenate(corners))

@@ -37,17 +37,18 @@ def morton_codes(xyz: FloatArray) -> npt.NDArray[np.uint64]:
     Returns:
         (N,) uint64.
     """
-    low = xyz.min(axis=0)
-    extent = max(float((xyz.max(axis=0) - low).max()), float(np.finfo(np.float32).tiny))
+    axes = np.ascontiguousarray(xyz.T)
+    low = axes.min(axis=1)
+    extent = max(float((axes.max(axis=1) - low).max()), float(np.finfo(np.float32).tiny))
     codes = np.empty(len(xyz), dtype=np.uint64)
     for first in range(0, len(xyz), _CHUNK):
         part = slice(first, first + _CHUNK)
-        codes[part] = _codes(xyz[part], low, (2**_BITS - 1) / extent)
+        codes[part] = _codes(axes[:, part], low, (2**_BITS - 1) / extent)
     return codes
 
 
-def _codes(xyz: FloatArray, low: FloatArray, scale: float) -> npt.NDArray[np.uint64]:
-    cells = xyz.T.astype(np.float64, order="C")
+def _codes(axes: FloatArray, low: FloatArray, scale: float) -> npt.NDArray[np.uint64]:
+    cells = axes.astype(np.float64, order="C")
     cells -= low[:, None]
     cells *= scale
     grid = cells.astype(np.uint64)

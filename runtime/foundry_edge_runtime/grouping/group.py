@@ -90,8 +90,8 @@ def prepare(xyz: FloatArray, spec: Preprocessing) -> FloatArray:
 
 def sample(xyz: FloatArray, spec: Preprocessing) -> FloatArray:
     """The N points that the model sees: canonical order, stratified; (N, 3) in the unit of ``xyz`` (M, 3)."""
-    ordered = xyz[canonical_order(xyz)]
-    return ordered[stratified_indices(len(ordered), spec.points)]
+    order = canonical_order(xyz)
+    return xyz.take(order[stratified_indices(len(xyz), spec.points)], axis=0)
 
 
 def to_model_frame(xyz: FloatArray, spec: Preprocessing, grouped: FloatArray | None = None) -> FloatArray:
@@ -121,8 +121,10 @@ def group_points(xyz: FloatArray, spec: Preprocessing) -> Groups:
     """
     points = prepare(xyz, spec)
     centre_index, neighbour_index = group_indices(points, spec)
-    centers = points[centre_index]
-    return Groups(groups=points[neighbour_index] - centers[:, None, :], centers=centers)
+    centers = points.take(centre_index, axis=0)
+    groups = points.take(neighbour_index, axis=0)
+    groups -= centers[:, None]
+    return Groups(groups=groups, centers=centers)
 
 
 def group_batch(clouds: Sequence[FloatArray], spec: Preprocessing) -> list[Groups]:

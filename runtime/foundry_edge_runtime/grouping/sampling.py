@@ -20,7 +20,12 @@ def stratified_indices(count: int, wanted: int) -> npt.NDArray[np.int64]:
 def centre_and_radius(xyz: FloatArray) -> tuple[DoubleArray, float]:
     """The mean of points (N, 3) and the largest distance from it, in float64; 0 when all points coincide."""
     centre: DoubleArray = xyz.mean(axis=0, dtype=np.float64)
-    return centre, float(np.sqrt(((xyz - centre) ** 2).sum(axis=1).max()))
+    return centre, _radius(xyz - centre)
+
+
+def _radius(offset: DoubleArray) -> float:
+    square = offset * offset
+    return float(np.sqrt(((square[:, 0] + square[:, 1]) + square[:, 2]).max()))
 
 
 def normalise(xyz: FloatArray) -> FloatArray:
@@ -32,11 +37,11 @@ def normalise(xyz: FloatArray) -> FloatArray:
     Returns:
         (N, 3) float32 in the unit ball; all zeros when all points coincide.
     """
-    centre, radius = centre_and_radius(xyz)
-    centred: DoubleArray = xyz.astype(np.float64) - centre
+    offset: DoubleArray = xyz - xyz.mean(axis=0, dtype=np.float64)
+    radius = _radius(offset)
     if radius > 0:
-        centred /= radius
-    return centred.astype(np.float32)
+        offset /= radius
+    return offset.astype(np.float32)
 
 
 def farthest_from_centroid(xyz: FloatArray) -> int:

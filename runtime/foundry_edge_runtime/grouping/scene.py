@@ -40,7 +40,7 @@ class SceneGroups:
     def groups(self, first: int = 0, last: int | None = None) -> FloatArray:
         """Groups ``first`` to ``last`` (excluded) as (n, K, 3) float32, relative to their centres."""
         part = slice(first, last)
-        gathered = self.points[self.neighbour_index[part]]
+        gathered = self.points.take(self.neighbour_index[part], axis=0)
         gathered -= self.centers[part, None]
         return gathered
 
@@ -68,7 +68,7 @@ def group_scene(points: FloatArray, groups: int, size: int) -> SceneGroups:
     """
     _check(points, groups, size)
     order = canonical_order(points)
-    ordered = points[order]
+    ordered = points.take(order, axis=0)
     fast = compiled()
     if fast is None:
         blocks = make_blocks(ordered, block_size(len(ordered)))
