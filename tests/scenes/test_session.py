@@ -35,6 +35,7 @@ from foundry_edge_runtime.scenes.session import SceneSession
 rng = np.random.default_rng(0)
 xyz = rng.uniform(-20, 20, (int(sys.argv[2]), 3)).astype(np.float32)
 xyz[:, 2] = np.sin(xyz[:, 0]) + 0.1 * np.cos(3 * xyz[:, 1])
+xyz[: len(xyz) // 3] = xyz[0]  # many points in one place, which is the worst for grouping
 with SceneSession(load_bundle(sys.argv[1]), threads=1) as session:
     start = resident_mb()
 with SceneSession(load_bundle(sys.argv[1]), threads=1, max_memory_mb=start + float(sys.argv[3])) as session:
@@ -153,11 +154,9 @@ def test_chunks_follow_from_the_limit(manifest: tuple[Manifest, Scene]) -> None:
 
 @needs_proc
 def test_memory_keeps_within_the_limit(scene_bundle: Path) -> None:
-    start, peak, expected, limit, _, met = _peak(scene_bundle, 200_000, 90)
+    start, peak, expected, limit, _, met = _peak(scene_bundle, 200_000, 110)
     assert met == "True"
-    assert float(peak) <= float(limit)
-    assert float(peak) <= float(expected) + 1
-    assert float(peak) - float(start) < 90
+    assert float(start) < float(peak) <= float(expected) <= float(limit)
 
 
 def _peak(bundle: Path, points: int, more_mb: float) -> list[str]:

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 from foundry_edge_runtime.bundle.manifest import Manifest, Scene
 from foundry_edge_runtime.errors import InputError
+from foundry_edge_runtime.grouping.compiled import compiled
 
 MEBI = float(1 << 20)
-GROUPING_BYTES = 160
-"""Workspace of grouping for each point, results included; measured (tests/scenes/test_memory.py)."""
+_COMPILED_BYTES, _NUMPY_BYTES = 96, 112
+"""Workspace of the two forms of grouping for each point, results included; measured up to 80 and 106."""
+_CROWDED_BYTES, _CROWDED_MOST = 220, 56 << 20
+"""What the NumPy form takes beside that for each point, and at most, where many points lie close together."""
 SPARE = 1.5
 """What ONNX Runtime takes for a call, relative to the tensors alive at once; measured up to 1.45."""
 SLACK_MB = 16.0
@@ -84,5 +87,12 @@ def _plan(manifest: Manifest, scene: Scene, size: Size, now_mb: float, windows: 
     per_group = 4 * manifest.width + 4 * size.supertokens + 8 * spec.group_size + 48
     held = 12 * size.points + per_group * size.groups
     call = SPARE * max(workspace, run * scene.token_bytes)
-    peak = max(GROUPING_BYTES * size.points, held + call)
+    peak = max(grouping_bytes(size.points), held + call)
     return Plan(Chunks(windows, run), now_mb + SLACK_MB + peak / MEBI)
+
+
+def grouping_bytes(points: int) -> int:
+    """Workspace of grouping, in the form that serves in this process."""
+    if compiled() is not None:
+        return _COMPILED_BYTES * points
+    return _NUMPY_BYTES * points + min(_CROWDED_BYTES * points, _CROWDED_MOST)
