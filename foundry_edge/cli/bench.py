@@ -49,13 +49,16 @@ def bench(
 def _show(result: Benchmark) -> None:
     from foundry_edge.cli.ladder import BATCHES, BENCH, ladder_table
     from foundry_edge.cli.output import stdout
+    from foundry_edge_runtime.backends import DEFAULT
     from foundry_edge_runtime.bundle.manifest import rung_name
     from foundry_edge_runtime.errors import printable
 
     console, manifest = stdout(), result.bundle.manifest
     where = ", ".join(text for text in (result.profile.device["cpu"], result.profile.device["gpus"]) if text)
     title = f"{manifest.id} on {where}, {result.profile.device['cpus']} CPUs; times in ms"
-    columns = BENCH if all(one.batch == 1 for one in result.profile.engines) else BATCHES
+    columns: tuple[str, ...] = BENCH if all(one.batch == 1 for one in result.profile.engines) else BATCHES
+    if any(one.backend != DEFAULT for one in result.profile.engines):
+        columns = ("backend", *columns)
     console.print(printable(title), style="bold", markup=False)
     console.print(ladder_table(manifest, result.profile, columns))
     console.print(_board(result), style="dim", markup=False)

@@ -51,6 +51,7 @@ _CELLS: dict[str, Cell] = {
     "p50 ms": lambda _, seen: _NONE if seen is None else f"{seen.total_ms.p50:.2f}",
     "p90 ms": lambda _, seen: _NONE if seen is None else f"{seen.total_ms.p90:.2f}",
     "p99 ms": lambda _, seen: _NONE if seen is None else f"{seen.total_ms.p99:.2f}",
+    "backend": lambda _, seen: _NONE if seen is None else seen.backend,
     "batch": lambda _, seen: _NONE if seen is None else str(seen.batch),
     "clouds/s": lambda _, seen: _NONE if seen is None else f"{seen.clouds_per_second:.0f}",
     "memory": lambda _, seen: (
@@ -89,7 +90,8 @@ def ladder_table(
     for row, (rung, seen) in enumerate(rows):
         here = chosen is not None and chosen.rung == rung and (seen is None or seen.backend == chosen.backend)
         values = [cells[column][row] for column in told]
-        table.add_row(">" if here else "", _name(rung, seen), *values, style="bold green" if here else None)
+        name = _name(rung, None if "backend" in told else seen)
+        table.add_row(">" if here else "", name, *values, style="bold green" if here else None)
     return table
 
 

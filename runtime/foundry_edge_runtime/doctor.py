@@ -167,7 +167,7 @@ def _described(bundle: Bundle, files: int) -> dict[str, Any]:
         "folder": str(bundle.folder),
         "rungs": [rung.name for rung in bundle.manifest.rungs],
         "measured_here": [rung.name for rung in bundle.manifest.rungs if profile.measured(rung)],
-        "built_here": [f"{one.rung} on {one.backend}" for one in profile.planned],
+        "built_here": [f"{one.rung} on {one.backend}" for one in profile.planned or ()],
         "unusable_plans": problems,
         "files_verified": files,
     }

@@ -47,7 +47,7 @@ class Opener:
             available_backend(budget.backend)
         self._bundle = bundle
         self._budget = budget if backend is None else replace(budget, backend=backend.name)
-        if profile is not None and backend is None and not profile.planned:
+        if profile is not None and backend is None and profile.planned is None:
             profile = with_plans(profile, bundle.manifest, notify, budget.backend)
         self._profile = profile
         self._given = profile is not None

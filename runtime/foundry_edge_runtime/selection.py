@@ -62,7 +62,8 @@ def select(
         apart = isolated or budget.max_memory_mb is not None or budget.prefer == "memory"
         profile = profile.add(*(_measure(bundle, one.rung, one.backend, backend, apart) for one in needed))
     if tried:
-        count, seconds = f"{len(tried)} of {len(manifest.rungs)} engines", time.perf_counter() - started
+        of = max(len(tried), len(manifest.rungs))
+        count, seconds = f"{len(tried)} of {of} engines", time.perf_counter() - started
         notify(f"no profile yet: measured {count} here in {seconds:.1f} s; `foundry-edge bench` takes longer")
         if backend is None:
             _store(profile, notify)

@@ -224,7 +224,7 @@ def test_bench_measures_what_was_built_ahead(bundle: Bundle, gpu: FakeGpu) -> No
     assert (split.copy_in, split.gpu, split.copy_out) == (1.0, 5.0, 1.0)
     assert split.enqueue > 0
     kept = load_profile(bundle.manifest)
-    assert kept.planned == ()
+    assert kept.planned is None
     assert len(kept.engines) == 5
     gpu.check()
 
@@ -316,3 +316,34 @@ def test_doctor_tells_what_was_built_and_what_is_stale(bundle: Bundle, gpu: Fake
     listed = {one["name"]: one for one in record["backends"]}
     assert listed["tensorrt"]["gpu"]["gpu"] == "NVIDIA Fake"
     gpu.check()
+
+
+def test_bench_names_the_backends_in_a_column(
+    bundle: Bundle, gpu: FakeGpu, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from foundry_edge.cli.bench import _show
+
+    monkeypatch.setenv("COLUMNS", "200")
+    _show(bench(bundle.folder, effort=SHORT))
+    assert " backend " not in capsys.readouterr().out
+    keep_plan(bundle, best_plan(), rung=BEST)
+    _show(bench(bundle.folder, effort=SHORT))
+    lines = capsys.readouterr().out.splitlines()
+    (head,) = [line for line in lines if "p50 ms" in line]
+    assert head.split()[:2] == ["tokens", "backend"]
+    rows = [line.split()[:3] for line in lines if " fp32 " in line or " int8 " in line]
+    assert sorted(row for row in rows if row[2] == "tensorrt") == [["4", "fp32", "tensorrt"]]
+    assert len(rows) == 5
+    assert "power not available" in "\n".join(lines) or "power up to" in "\n".join(lines)
+    gpu.check()
+
+
+def test_workers_are_told_and_do_not_look_again(
+    bundle: Bundle, gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planned, "gpus", lambda: ["NVIDIA Fake"])
+    said: list[str] = []
+    profile = planned.with_plans(load_profile(bundle.manifest), bundle.manifest, said.append)
+    assert len(said) == 1
+    with Session(bundle, profile=profile, notify=pytest.fail):
+        pass

@@ -100,8 +100,9 @@ class Planned(_Strict):
 class Profile(_Strict):
     """Everything measured for one bundle on one device with one set of versions.
 
-    ``planned`` are the engines built ahead that may run here at the moment; they are found anew each time
-    and not stored. What was measured of a plan counts only while that plan is among them.
+    ``planned`` are the engines built ahead that may run here at the moment, None when they were not looked
+    for; they are found anew each time and not stored. What was measured of a plan counts only while that plan
+    is among them.
     """
 
     schema_version: int = Field(SCHEMA, ge=SCHEMA, le=SCHEMA)
@@ -110,13 +111,13 @@ class Profile(_Strict):
     versions: dict[str, str]
     engines: tuple[EngineProfile, ...] = ()
     failures: tuple[EngineFailure, ...] = ()
-    planned: tuple[Planned, ...] = ()
+    planned: tuple[Planned, ...] | None = None
 
     def backends(self, rung: Rung) -> tuple[str, ...]:
         """The backends that have a plan of this rung, unless the engine failed."""
         return tuple(
             one.backend
-            for one in self.planned
+            for one in self.planned or ()
             if one.rung == rung.name and not self.failed(rung, one.backend)
         )
 
@@ -126,7 +127,7 @@ class Profile(_Strict):
 
     def all_of(self, rung: Rung) -> tuple[EngineProfile, ...]:
         """Every backend's measurements of this rung at every batch size."""
-        plans = {(one.backend, one.plan_sha256) for one in self.planned if one.rung == rung.name}
+        plans = {(one.backend, one.plan_sha256) for one in self.planned or () if one.rung == rung.name}
         return tuple(
             one
             for one in self.engines

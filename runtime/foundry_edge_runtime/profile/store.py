@@ -58,5 +58,5 @@ def save_profile(profile: Profile) -> Path:
         StorageError: the cache folder cannot be written.
     """
     path = profile_path(profile)
-    write_text(path, profile.model_copy(update={"failures": (), "planned": ()}).model_dump_json(indent=1))
+    write_text(path, profile.model_copy(update={"failures": (), "planned": None}).model_dump_json(indent=1))
     return path

@@ -179,8 +179,10 @@ class Device:
         self.driver.push()
         try:
             yield
-        finally:
-            self.driver.pop()
+        except BaseException:
+            refusal(self.driver.pop)  # the error under way is the one that matters
+            raise
+        self.driver.pop()
 
     def stream(self) -> Stream:
         """A stream of its own."""
