@@ -23,8 +23,8 @@ def open_session(model: onnx.ModelProto, threads: int | None = None, literal: bo
     Args:
         model: weights inside.
         threads: None takes all CPUs.
-        literal: run the graph as written. Otherwise ONNX Runtime may compute half precision in float32
-            throughout, which hides its rounding.
+        literal: run the nodes as written, none fused or folded. Half precision is computed in float32 all
+            the same.
 
     Raises:
         BackendError: ONNX Runtime refuses the graph.
@@ -53,10 +53,8 @@ def run_batches(
         yield session.run(list(names), {"groups": groups[start:stop], "centers": centers[start:stop]})
 
 
-def run_all(
-    model: onnx.ModelProto, groups: Array, centers: Array, batch: int = 8, literal: bool = False
-) -> dict[str, Array]:
+def run_all(model: onnx.ModelProto, groups: Array, centers: Array, batch: int = 8) -> dict[str, Array]:
     """Every output of a model for groups (M, c, K, 3) and centres (M, c, 3), float32."""
     names = [output.name for output in model.graph.output]
-    parts = list(run_batches(open_session(model, literal=literal), names, groups, centers, batch))
+    parts = list(run_batches(open_session(model), names, groups, centers, batch))
     return {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(names)}

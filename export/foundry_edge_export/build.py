@@ -26,6 +26,7 @@ from foundry_edge_export.parity import ParityClouds, parity_clouds, relative_par
 from foundry_edge_export.precisions import QUANTISED
 from foundry_edge_export.progress import Progress
 from foundry_edge_export.quantised import Quantiser
+from foundry_edge_export.rounding import with_rounding
 from foundry_edge_export.settings import ExportSettings
 from foundry_edge_export.size import Size
 from foundry_edge_export.spread import spread
@@ -164,6 +165,6 @@ class Workshop:
     def _fp16(self, size: Size, model: onnx.ModelProto, reference: dict[str, Array]) -> Draft:
         self.progress.step(f"{size.rung('fp16')}: measuring")
         half = store_in_half(to_fp16(model))
-        found = run_all(half, self.evaluation.groups, self.evaluation.centers, literal=True)
+        found = run_all(with_rounding(half), self.evaluation.groups, self.evaluation.centers)
         parity = relative_parity(found["tokens"], reference["tokens"])
         return self.draft(size, "fp16", half, parity, fp16_gates(parity), found, reference)

@@ -7,7 +7,7 @@ from typing import Any
 
 from foundry_edge_export.gates import ACCURACY_DROP
 
-COLUMNS = ("rung", "size MB", "MMACs", "parity", "teacher", "accuracy", "CPU ms", "gates")
+COLUMNS = ("rung", "size MB", "MMACs", "parity", "teacher", "head %", "CPU ms", "gates")
 TEXT = frozenset({"rung", "parity", "gates"})
 """Columns that hold no single number."""
 
@@ -19,11 +19,11 @@ def row(rung: Record) -> tuple[str, ...]:
     size, fidelity, accuracy = rung["bytes"], rung["fidelity"], rung["accuracy"]
     return (
         rung["name"],
-        f"{_megabytes(size['graph'])} + {_megabytes(size['weights'])}" if size["graph"] else "-",
+        f"{_megabytes(size['graph'])}+{_megabytes(size['weights'])}" if size["graph"] else "-",
         f"{sum(rung['macs'].values()) / 1e6:.0f}",
         _parity(rung),
         f"{fidelity['cosine_mean']:.4f}" if fidelity else "-",
-        f"{accuracy['value']:.1f} %" if accuracy else "-",
+        f"{accuracy['value']:.1f}" if accuracy else "-",
         f"{rung['cpu_ms']['p50']:.1f}" if rung["cpu_ms"] else "-",
         _gates(rung["gates"]),
     )
@@ -42,7 +42,7 @@ def legend(rungs: Sequence[Record]) -> list[str]:
     if any(rung["cpu_ms"] for rung in rungs):
         lines.append("CPU ms: ONNX Runtime's CPU provider here, one cloud, median, without grouping")
     if any(rung["made_for"] == "gpu" for rung in rungs):
-        lines.append("fp16 and int8-fp16 are made for GPUs: a CPU computes their half precision in float32")
+        lines.append("fp16 and int8-fp16 are made for GPUs and not timed: a CPU casts around every operator")
     return lines + _coverage_lines(rungs)
 
 
@@ -50,7 +50,7 @@ def _accuracy_lines(rungs: Sequence[Record]) -> list[str]:
     accuracy = next((rung["accuracy"] for rung in rungs if rung["accuracy"]), None)
     if accuracy is None:
         return []
-    lines = [f"accuracy: of the head, {accuracy['samples']} clouds of {accuracy['data']}"]
+    lines = [f"head: its accuracy, {accuracy['samples']} clouds of {accuracy['data']}"]
     if any(rung["accuracy_drop_allowed"] for rung in rungs):
         cloud = 100 / accuracy["samples"]
         lines.append(
@@ -76,7 +76,7 @@ def _parity(rung: Record) -> str:
     parity = rung["parity"]
     if rung["precision"] == "fp32":
         return f"{parity['max_abs']:.1e}"
-    return f"{parity['cosine_mean']:.5f} / {parity['cosine_worst']:.4f}"
+    return f"{parity['cosine_mean']:.5f}/{parity['cosine_worst']:.4f}"
 
 
 def _gates(gates: Mapping[str, bool]) -> str:

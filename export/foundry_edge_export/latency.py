@@ -10,6 +10,7 @@ import numpy as np
 
 from foundry_edge_calibration.engine import Array, open_session
 from foundry_edge_export.draft import Draft
+from foundry_edge_export.precisions import made_for
 
 ROUNDS = 30
 LEAST_ROUNDS = 5
@@ -30,14 +31,17 @@ class Latency:
 
 
 def cpu_latencies(drafts: Sequence[Draft], groups: Array, centers: Array) -> dict[str, Latency]:
-    """Rung name -> latency; the rungs take turns, so that whatever else the machine does meets all alike.
+    """Rung name -> latency of what is not made for GPUs alone.
+
+    The rungs take turns, so that whatever else the machine does meets all alike.
 
     Args:
         drafts: rungs.
         groups: (M, c, K, 3) float32, of which the first cloud is run.
         centers: (M, c, 3) float32.
     """
-    sessions = {draft.name: open_session(draft.model) for draft in drafts}
+    timed = [draft for draft in drafts if made_for(draft.precision) == "any"]
+    sessions = {draft.name: open_session(draft.model) for draft in timed}
     feed = {"groups": groups[:1], "centers": centers[:1]}
     times: dict[str, list[float]] = {name: [] for name in sessions}
     end = time.monotonic() + SECONDS

@@ -30,11 +30,11 @@ def _frontiers(rungs: Sequence[Record]) -> list[str]:
     costs: list[tuple[str, str, Callable[[Record], float]]] = [
         ("multiply-accumulates", "million multiply-accumulates", lambda r: sum(r["macs"].values()) / 1e6)
     ]
-    if all(rung["cpu_ms"] for rung in rungs):
+    if any(rung["cpu_ms"] for rung in rungs):
         costs.append(("CPU latency", "ms for one cloud, median", lambda r: float(r["cpu_ms"]["p50"])))
     found = []
     for name, unit, cost in costs:
-        shown = [rung for rung in rungs if name != "CPU latency" or rung["made_for"] == "any"]
+        shown = [rung for rung in rungs if name != "CPU latency" or rung["cpu_ms"]]
         series = [_line(precision, shown, cost, quality) for precision in PRECISIONS]
         drawn = [one for one in series if one.points]
         title = f"{'accuracy of the head' if quality == 'accuracy' else 'cosine to the teacher'} and {name}"

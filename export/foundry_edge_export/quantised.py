@@ -19,6 +19,7 @@ from foundry_edge_export.fp16 import to_fp16
 from foundry_edge_export.gates import int8_gates
 from foundry_edge_export.parity import relative_parity
 from foundry_edge_export.precisions import HALF
+from foundry_edge_export.rounding import with_rounding
 from foundry_edge_export.size import Size
 from foundry_edge_runtime.bundle.manifest import Calibration
 
@@ -89,7 +90,8 @@ class Quantiser:
         model = self._graph(precision, sites)
         self._workshop.progress.step(f"{self._size.rung(precision)}: measuring{without}")
         evaluation = self._workshop.evaluation
-        found = run_all(model, evaluation.groups, evaluation.centers, literal=precision in HALF)
+        computed = with_rounding(model) if precision in HALF else model
+        found = run_all(computed, evaluation.groups, evaluation.centers)
         parity = relative_parity(found["tokens"], self._reference["tokens"])
         accuracy = evaluation.accuracy(found.get("logits"))
         gates = int8_gates(parity, accuracy, evaluation.accuracy(self._reference.get("logits")))

@@ -25,16 +25,13 @@ def render_sensitivity(report: ExportReport) -> Table | None:
     """One row per block, what it loses alone in INT8; None when it was not measured."""
     if not report.sensitivity:
         return None
-    caption = "share of the loss, and token cosine to fp32 (mean / worst cloud), of one block alone in INT8"
+    caption = "one block alone in INT8: its share of the loss, and 1 - token cosine to fp32, mean over clouds"
     table = Table(box=SIMPLE_HEAD, caption=caption, caption_justify="left")
     table.add_column("block")
     for name in report.sensitivity:
         table.add_column(name, justify="right")
     cells = {
-        name: {
-            loss.block: f"{100 * loss.share:.1f} %  {loss.cosine_mean:.5f} / {loss.cosine_worst:.4f}"
-            for loss in rows
-        }
+        name: {loss.block: f"{100 * loss.share:.1f} %  {1 - loss.cosine_mean:.0e}" for loss in rows}
         for name, rows in report.sensitivity.items()
     }
     for block in next(iter(cells.values())):

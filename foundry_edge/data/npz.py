@@ -17,6 +17,12 @@ _Y_UP = frozenset({"ldraw", "parts_ldraw", "furniture"})
 Arrays = dict[str, npt.NDArray[np.generic]]
 
 
+_ARRAYS = frozenset(
+    {"points", "label", "classes", "split", "id", "up", "part", "part_names", "part_category"}
+)
+"""What is read; whatever else a file holds stays packed."""
+
+
 def load_npz(path: str | Path) -> ShapeSet:
     """Read one .npz data set.
 
@@ -30,7 +36,7 @@ def load_npz(path: str | Path) -> ShapeSet:
     path = Path(path)
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
-            return _shape_set(path.stem, dict(data))
+            return _shape_set(path.stem, {name: data[name] for name in data.files if name in _ARRAYS})
     except FileNotFoundError:
         raise DataError(
             "no such data set", where=path, remedy="give an .npz file or a folder of them"

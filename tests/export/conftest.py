@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 
@@ -14,7 +16,7 @@ from foundry_edge.models.store import load_weights, save_weights, weights_sha256
 from foundry_edge.models.student import Student
 from foundry_edge.models.teacher import Teacher
 from foundry_edge_calibration.clouds import group_clouds
-from foundry_edge_export import ExportReport, export
+from foundry_edge_export import ExportReport, build, export, graph
 from foundry_edge_export.precisions import PRECISIONS
 from foundry_edge_runtime.grouping import Preprocessing
 
@@ -46,6 +48,27 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Calibration ranges of earlier sessions are not found."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FOUNDRY_EDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def traced_once() -> Iterator[None]:
+    """Tracing takes most of an export's time; the same student at the same size is traced once a session."""
+    known: dict[tuple[str, int, int], onnx.ModelProto] = {}
+
+    def remembered(student: Student, count: int, bypassed: int = 0) -> onnx.ModelProto:
+        digest = hashlib.sha256(student.config.model_dump_json().encode())
+        for name, value in student.state_dict().items():
+            digest.update(name.encode() + value.numpy().tobytes())
+        key = (digest.hexdigest(), count, bypassed)
+        if key not in known:
+            known[key] = graph.trace(student, count, bypassed)
+        model = onnx.ModelProto()
+        model.CopyFrom(known[key])
+        return model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "trace", remembered)
         yield
 
 

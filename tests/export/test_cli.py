@@ -51,6 +51,8 @@ def test_json_and_table(models: Path, tmp_path: Path) -> None:
         (["--precision", "int3"], "--precision: unknown value 'int3'; use one of fp32"),
         (["--tokens", "four"], "--tokens: expected positive whole numbers"),
         (["--tokens", "5"], "--tokens: the student has no budget of 5 SuperTokens; it has 1,2,4"),
+        (["--bypass", "some"], "--bypass: expected positive whole numbers"),
+        (["--bypass", "0,3"], "--bypass: the student has no gate"),
         (["--calibration-data", "missing"], "missing: no such file or folder"),
         (["--calibration-method", "magic"], "--calibration-method: unknown value 'magic'"),
     ],

@@ -14,6 +14,7 @@ from foundry_edge.data.shapes import TEST
 from foundry_edge.models.load import load_student
 from foundry_edge_calibration.clouds import group_clouds
 from foundry_edge_export import ExportReport, export, gates
+from foundry_edge_export.graph import trace
 from foundry_edge_export.precisions import PRECISIONS, QUANTISED
 from foundry_edge_export.report_files import HTML, JSON, MARKDOWN
 from foundry_edge_runtime import Budget, Session, load_bundle
@@ -107,6 +108,7 @@ def test_rung_by_rung_on_another_number_of_threads_gives_the_same_files(
 ) -> None:
     monkeypatch.setenv("FOUNDRY_EDGE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("foundry_edge_calibration.engine.DEFAULT_THREADS", 3)
+    monkeypatch.setattr("foundry_edge_export.build.trace", trace)
     out, threads = tmp_path / "bundle", torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -10,8 +10,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from foundry_edge.models.load import load_student
+from foundry_edge_calibration.engine import open_session
 from foundry_edge_export.fp16 import to_fp16
 from foundry_edge_export.graph import trace
+from foundry_edge_export.rounding import with_rounding
 from foundry_edge_runtime.errors import BackendError
 
 
@@ -52,6 +54,53 @@ def test_no_tensor_is_cast_twice_or_back_and_forth(half: onnx.ModelProto) -> Non
     made = {node.output[0] for node in casts if kinds[node.input[0]] in floating}
     round_trips = [node.name for node in casts if node.input[0] in made]
     assert not round_trips
+
+
+def _chain() -> tuple[onnx.ModelProto, dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]]:
+    """y = (relu(x w + b) w + x) b, all of it in half but x and y."""
+    rng = np.random.default_rng(0)
+    constants = {
+        "w": (rng.normal(size=(32, 32)) / 6).astype(np.float16),
+        "b": rng.normal(size=32).astype(np.float16),
+    }
+    steps = [
+        ("Cast", ["x"], "h"),
+        ("MatMul", ["h", "w"], "p"),
+        ("Add", ["p", "b"], "q"),
+        ("Relu", ["q"], "r"),
+        ("MatMul", ["r", "w"], "s"),
+        ("Add", ["s", "h"], "t"),
+        ("Mul", ["t", "b"], "u"),
+        ("Cast", ["u"], "y"),
+    ]
+    kinds = {"h": TensorProto.FLOAT16, "y": TensorProto.FLOAT}
+    nodes = [
+        helper.make_node(kind, read, [made], name=made, **({"to": kinds[made]} if kind == "Cast" else {}))
+        for kind, read, made in steps
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["B", 32]) for name in ("x", "y")]
+    weights = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], weights)
+    model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 20)])
+    return model, {name: value.astype(np.float32) for name, value in constants.items()}
+
+
+def test_every_rounding_of_half_counts() -> None:
+    """ONNX Runtime alone computes half precision in float32 throughout, which would flatter the gate."""
+    model, constants = _chain()
+    x = np.random.default_rng(1).normal(size=(50, 32)).astype(np.float32)
+
+    def half(value: object) -> object:
+        return np.asarray(value, dtype=np.float16).astype(np.float32)
+
+    w, b, h = constants["w"], constants["b"], half(x)
+    inner = np.maximum(half(half(h @ w) + b), 0)  # type: ignore[operator]
+    expected = half(half(half(inner @ w) + h) * b)  # type: ignore[operator]
+    exact = (np.maximum(h @ w + b, 0) @ w + h) * b  # type: ignore[operator]
+    (found,) = open_session(with_rounding(model)).run(None, {"x": x})
+    (plain,) = open_session(model).run(None, {"x": x})
+    assert np.abs(found - expected).mean() < 0.05 * np.abs(exact - expected).mean()
+    assert np.abs(plain - expected).mean() > 0.5 * np.abs(exact - expected).mean()
 
 
 def test_a_constant_that_does_not_fit_is_refused() -> None:

@@ -9,8 +9,11 @@ import onnx
 import pytest
 import torch
 
+from foundry_edge.models.config import StudentConfig
 from foundry_edge.models.load import load_student
+from foundry_edge.models.student import Student
 from foundry_edge_calibration.engine import open_session
+from foundry_edge_calibration.placement import choose_sites
 from foundry_edge_export import ExportReport
 from foundry_edge_export.bundle_files import read_drafts
 from foundry_edge_export.compact import exact_in_half, store_in_half
@@ -21,7 +24,7 @@ from foundry_edge_export.lint import lint
 from foundry_edge_export.parity import parity_clouds, torch_parity
 from foundry_edge_runtime import load_bundle
 from foundry_edge_runtime.errors import BackendError
-from tests.export.conftest import BUDGETS, SPEC
+from tests.export.conftest import BUDGETS, SPEC, TINY
 
 Graphs = dict[str, onnx.ModelProto]
 
@@ -99,6 +102,21 @@ def test_parity_notices_a_wrong_weight(models: Path, traced: onnx.ModelProto) ->
     values[3, 5] += 0.05
     tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
     assert torch_parity(student, broken, 4, clouds).max_abs > 1e-4
+
+
+def test_wide_takes_every_map_of_a_light_tokenizer_but_the_one_that_reads_coordinates() -> None:
+    config = StudentConfig(teacher=TINY, tokens=(2,), tokenizer="lite", lite_width=8, mixing_blocks=1)
+    model = trace(Student(config), 2)
+    lint(model)
+    modules = {site.module for site in choose_sites(model, "wide") if not site.module.startswith("blocks.")}
+    assert {name for name in modules if name.startswith("tokenizer.")} == {
+        "tokenizer.point",
+        "tokenizer.group",
+        "tokenizer.leave",
+    }
+    assert "mixing.0.attn.qkv" in modules
+    everything = {site.module for site in choose_sites(model, "all-linear")}
+    assert {"tokenizer.enter", "position.fc1"} <= everything - modules
 
 
 def test_half_storage_changes_no_bit(traced: onnx.ModelProto) -> None:

@@ -29,8 +29,8 @@ def test_every_rung_is_there_with_every_figure(exported: ExportReport) -> None:
     assert [rung["name"] for rung in record["rungs"]] == [draft.name for draft in exported.ladder]
     for rung in record["rungs"]:
         assert len(row(rung)) == len(COLUMNS)
-        assert "-" not in row(rung)
-        assert rung["cpu_ms"]["p50"] > 0
+        timed = "fp16" not in rung["precision"]
+        assert ("-" in row(rung)) is (rung["cpu_ms"] is None) is not timed
         assert rung["made_for"] == ("gpu" if "fp16" in rung["precision"] else "any")
         for counts in rung["spreads"].values():
             assert len(counts) == BINS
