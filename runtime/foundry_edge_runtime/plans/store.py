@@ -47,7 +47,7 @@ class PlanStore:
     def load(self, wanted: PlanRequest) -> PlanOutcome:
         """The bytes of a plan that may run here, or why there is none; nothing is deserialised.
 
-        Of several the one built on this very device comes first, then the one for the smallest batches.
+        One built on this very device comes before one that was built ahead.
         """
         try:
             with opened(self.folder) as descriptor:
@@ -75,7 +75,9 @@ class PlanStore:
         return min(failed, key=lambda one: _TOLD.index(one.state), default=_missing(wanted))
 
     def save(self, manifest: PlanManifest, plan: bytes, layers: bytes | None = None) -> PlanManifest:
-        """Keep a plan; an older one of the same key is replaced.
+        """Keep a plan in the place of older ones of the same rung, library and device.
+
+        Those are of the same key, of a version that is gone, or of another batch profile.
 
         Args:
             manifest: its ``plan`` and ``layers`` are filled in here.
@@ -98,6 +100,7 @@ class PlanStore:
         if layers is not None:
             self._write(files["layers"].name, layers)
         self._write(stem + _MANIFEST, seal(stored))
+        self._supersede(stored)
         (self.folder / (stem + _REFUSAL)).unlink(missing_ok=True)
         self._sweep()
         return stored
@@ -136,6 +139,12 @@ class PlanStore:
         with replacing(self.folder / name) as partial:
             partial.write_bytes(content)
 
+    def _supersede(self, manifest: PlanManifest) -> None:
+        """Remove the manifests of plans that another has taken the place of."""
+        for other in self.manifests():
+            if other.key != manifest.key and _place(other.key) == _place(manifest.key):
+                (self.folder / (other.key.stem + _MANIFEST)).unlink(missing_ok=True)
+
     def _sweep(self) -> None:
         """Remove what killed writers left and what no manifest names."""
         with opened(self.folder) as descriptor:
@@ -149,6 +158,11 @@ class PlanStore:
             leftover = _PARTIAL.match(path.name) or (_DATA.match(path.name) and path.name not in named)
             if leftover and _is_stale(path):
                 path.unlink(missing_ok=True)
+
+
+def _place(key: PlanKey) -> tuple[str, ...]:
+    """What there is one plan of."""
+    return key.graph_sha256, key.weights_sha256, key.backend, key.device.gpu
 
 
 def _names(descriptor: int, prefix: str = "") -> list[str]:

@@ -111,10 +111,26 @@ def test_a_plan_built_ahead_runs_on_the_capabilities_it_names(tmp_path: Path) ->
     assert store.load(request(ADA)).plan == b"built here"
 
 
-def test_the_smallest_batch_that_suffices_is_taken(store: PlanStore) -> None:
-    store.save(manifest(key(largest=8)), b"eight")
+@pytest.mark.parametrize(
+    "later",
+    [key(largest=8), key(version="10.13.0"), key(ORIN.model_copy(update={"driver": "541.0"}))],
+)
+def test_a_later_build_of_the_same_rung_takes_the_place(store: PlanStore, later: PlanKey) -> None:
+    for path in store.folder.iterdir():
+        os.utime(path, (0, 0))
+    store.save(manifest(later), b"later")
+    assert [path.read_bytes() for path in store.folder.glob("*.plan")] == [b"later"]
+    wanted = request(later.device, later.version, later.batch.max)
+    assert store.load(wanted).plan == b"later"
+
+
+def test_plans_of_other_rungs_devices_and_libraries_stay(store: PlanStore) -> None:
+    rtx = key().model_copy(update={"backend": "tensorrt-rtx"})
+    others = [key(ADA), key(AHEAD), key(graph=OTHER), rtx]
+    for other in others:
+        store.save(manifest(other), b"other")
+    assert len(store.manifests()) == 5
     assert store.load(request()).plan == PLAN
-    assert store.load(request(batch=8)).plan == b"eight"
 
 
 def test_every_flipped_bit_is_noticed(store: PlanStore) -> None:
@@ -230,9 +246,11 @@ def test_a_file_that_others_can_write_to_is_refused(store: PlanStore) -> None:
 
 
 def test_a_whole_plan_is_found_beside_a_damaged_one(store: PlanStore) -> None:
-    store.save(manifest(key(largest=8)), b"eight")
+    wide = key(PlanDevice(compute_capability=("8.7", "8.9")))
+    store.save(manifest(wide), b"ahead")
+    assert store.load(request()).plan == PLAN
     next(store.folder.glob(f"{key().stem}*.plan")).write_bytes(b"damaged")
-    assert store.load(request()).plan == b"eight"
+    assert store.load(request()).plan == b"ahead"
 
 
 def test_a_refusal_is_remembered_for_this_version_only(store: PlanStore) -> None:
