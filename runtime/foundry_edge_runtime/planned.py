@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from foundry_edge_runtime.backends.registry import PLANNED
@@ -30,8 +31,13 @@ def with_plans(
         from foundry_edge_runtime.usable import usable_plans  # noqa: PLC0415 - needed by few
 
         found = usable_plans(manifest, notify)
-    idle = [name for name in PLANNED if gpus() and installed(name)] if found is None else []
+    idle = [name for name in PLANNED if installed(name)] if found is None and _gpu_waits() else []
     if idle and backend is None:
         build = f"foundry-edge build --backend {idle[0]}"
         notify(f"no engine of this bundle was built for the GPU here; build them with: {build}")
     return profile.model_copy(update={"planned": tuple(found or ())})
+
+
+def _gpu_waits() -> bool:
+    """Whether there is a GPU that this process may use; nothing is started to find out."""
+    return bool(gpus()) and os.environ.get("CUDA_VISIBLE_DEVICES") != ""

@@ -90,6 +90,7 @@ def test_gpu_without_plans_is_told_in_one_line(
     bundle: Bundle, gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planned, "gpus", lambda: ["NVIDIA Fake"])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     said: list[str] = []
     with Session(bundle, notify=said.append) as session:
         assert session.choice.backend == "onnxruntime"
@@ -98,6 +99,8 @@ def test_gpu_without_plans_is_told_in_one_line(
         "build them with: foundry-edge build --backend tensorrt"
     ]
     assert gpu.calls == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    Session(bundle, notify=pytest.fail).close()
 
 
 @pytest.mark.parametrize(
@@ -342,6 +345,7 @@ def test_workers_are_told_and_do_not_look_again(
     bundle: Bundle, gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planned, "gpus", lambda: ["NVIDIA Fake"])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     said: list[str] = []
     profile = planned.with_plans(load_profile(bundle.manifest), bundle.manifest, said.append)
     assert len(said) == 1

@@ -21,7 +21,7 @@ from foundry_edge_runtime.backends.trt import TensorRtBackend, backend
 from foundry_edge_runtime.backends.trt.library import installed
 from foundry_edge_runtime.bundle.load import load_bundle
 from foundry_edge_runtime.doctor import doctor
-from foundry_edge_runtime.errors import BackendError
+from foundry_edge_runtime.errors import BackendError, DeviceError
 
 
 @pytest.fixture(autouse=True)
@@ -203,3 +203,25 @@ def test_cpu_engine_tells_its_device(bundle_folder: Path) -> None:
     engine = OnnxRuntimeBackend().load(bundle.graph(bundle.manifest.rungs[0]), bundle.manifest.preprocessing)
     assert (engine.describe().device, engine.describe().detail) == ("cpu", "")
     assert engine.run(np.zeros((1, 4, 8, 3), np.float32), np.zeros((1, 4, 3), np.float32)).logits is not None
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("CUDA failure 700: an illegal memory access was encountered ; GPU=0", DeviceError),
+        ("CUDA error 719: unspecified launch failure", DeviceError),
+        ("CUDA failure 2: out of memory ; GPU=0", BackendError),
+        ("Non-zero status code returned while running Add node", BackendError),
+    ],
+)
+def test_gpu_that_dies_under_onnxruntime(bundle_folder: Path, said: str, kind: type[BackendError]) -> None:
+    bundle = load_bundle(bundle_folder)
+    engine = OnnxRuntimeBackend().load(bundle.graph(bundle.manifest.rungs[0]), bundle.manifest.preprocessing)
+
+    def run(*_arguments: Any) -> None:
+        raise RuntimeError(said)
+
+    engine._session = SimpleNamespace(run=run)
+    with pytest.raises(BackendError, match="the engine failed: ") as caught:
+        engine.run(np.zeros((1, 4, 8, 3), np.float32), np.zeros((1, 4, 3), np.float32))
+    assert type(caught.value) is kind

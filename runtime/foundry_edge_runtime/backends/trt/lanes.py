@@ -34,6 +34,7 @@ class Lanes:
         self._busy = 0
         self._closed = False
         self._lock = threading.Lock()
+        self._making = threading.Lock()  # the library promises nothing about two contexts made at once
 
     @contextmanager
     def borrow(self, batch: int) -> Iterator[Lane]:
@@ -46,7 +47,9 @@ class Lanes:
         sound = False
         try:
             with self._device.current():
-                lane = lane or self._make(batch)
+                if lane is None:
+                    with self._making:
+                        lane = self._make(batch)
                 yield lane
             sound = True
         finally:
