@@ -94,6 +94,9 @@ def test_without_a_lock_concurrent_writers_leave_a_whole_bundle(
     for writer in writers:
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"ready\n"
+    end = time.monotonic() + 60
+    while not (out / "manifest.json").exists() and time.monotonic() < end:
+        time.sleep(0.01)
     time.sleep(2)
     for writer in writers:
         failed = writer.poll() is not None
