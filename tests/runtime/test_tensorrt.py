@@ -380,3 +380,29 @@ def test_examine_and_missing_driver(
     assert "not installed" in backend.examine().reason
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     assert backend.examine().reason.startswith("the Python package 'tensorrt' cannot be imported: ")
+
+
+def test_bindings_that_raise(
+    bundle: Bundle, backend: TensorRtBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they do when the library gives them a null pointer."""
+    engine = backend.load_plan(Plan().content, bundle.manifest.preprocessing)
+
+    def null(*arguments: Any) -> None:
+        del arguments  # as in C, no traceback refers to them
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tests.runtime.fake_tensorrt.Context.execute_async_v3", null)
+        with pytest.raises(BackendError, match=r"the library fails: pybind11::init\(\): factory"):
+            engine.run(*clouds(1))
+    with monkeypatch.context() as patch:
+        patch.setattr("tests.runtime.fake_tensorrt.Context.set_input_shape", null)
+        with pytest.raises(BackendError, match="the library fails"):
+            engine.run(*clouds(2))
+    check(engine, 2)
+    engine.close()
+    monkeypatch.setattr(sys.modules["tensorrt"], "Runtime", null)
+    with pytest.raises(BackendError, match="tensorrt: the library fails: pybind11"):
+        backend.load_plan(Plan().content, bundle.manifest.preprocessing)
+    assert backend.examine().reason.startswith("pybind11::init()")

@@ -53,7 +53,8 @@ class Cluster:
             raise GateError(self.choice.reason, where=self.choice.rung.name, remedy="raise the budget")
         self._ray = optional("ray", "cluster", "computing on a cluster")
         self._data = optional("ray.data", "cluster", "computing on a cluster")
-        self._bundle, self._setup, self._workers = bundle, setup, workers
+        here = setup.profile.model_copy(update={"planned": None})  # other machines have plans of their own
+        self._bundle, self._setup, self._workers = bundle, replace(setup, profile=here), workers
         self._started = not self._ray.is_initialized()
         if self._started:
             self._connect(address, notify)

@@ -18,7 +18,7 @@ from foundry_edge_runtime.backends.trt.library import MODULES, Messages, import_
 from foundry_edge_runtime.backends.trt.loaded import Loaded
 from foundry_edge_runtime.backends.trt.tensors import read_tensors
 from foundry_edge_runtime.bundle.load import Graph
-from foundry_edge_runtime.errors import BackendError
+from foundry_edge_runtime.errors import BackendError, first_line
 from foundry_edge_runtime.grouping import Preprocessing
 from foundry_edge_runtime.plans import PlanRequest, PlanStore
 
@@ -59,8 +59,9 @@ class TensorRtBackend:
         try:
             with device.current():
                 _use(library, device)
-        except (BackendError, RuntimeError) as error:
-            return BackendStatus(self._name, available=False, version=library.__version__, reason=str(error))
+        except (BackendError, RuntimeError, TypeError) as error:
+            reason = error.problem if isinstance(error, BackendError) else first_line(error)
+            return BackendStatus(self._name, available=False, version=library.__version__, reason=reason)
         finally:
             device.close()
         gpu = plan_device(device.attributes).model_dump(mode="json")
@@ -114,7 +115,8 @@ class TensorRtBackend:
             with device.current():
                 loaded = Loaded(library, device, plan, self._name)
                 undo.callback(loaded.close)
-                tensors = read_tensors(loaded, spec)
+                with loaded.calls():
+                    tensors = read_tensors(loaded, spec)
             engine = TensorRtEngine(device, loaded, tensors, info)
             undo.pop_all()
         return engine

@@ -54,7 +54,7 @@ class Lane:
         self._graph: Graph | None = None
         self._events: list[Event] = []
         self._runs = 0
-        with ExitStack() as undo:
+        with loaded.calls(), ExitStack() as undo:
             self._execution = Execution(loaded)
             undo.callback(self._execution.close)
             self._stream = device.stream()
@@ -135,7 +135,9 @@ class Lane:
             self._enqueue()
 
     def _enqueue(self) -> None:
-        if not self._execution.context.execute_async_v3(self._stream.number):
+        with self._loaded.calls():
+            started = self._execution.context.execute_async_v3(self._stream.number)
+        if not started:
             raise self._loaded.error("the engine cannot be started")
 
     def _try_capture(self) -> None:

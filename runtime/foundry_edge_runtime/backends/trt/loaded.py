@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from foundry_edge_runtime.backends.cuda import Device
 from foundry_edge_runtime.backends.trt.library import Messages, new_log
-from foundry_edge_runtime.errors import BackendError
+from foundry_edge_runtime.errors import BackendError, first_line
 
 
 class Execution:
@@ -60,8 +62,11 @@ class Loaded:
         self.messages = Messages()
         self.executions: list[Execution] = []
         self._log = new_log(library, self.messages)
-        self._runtime = library.Runtime(self._log)
-        self.engine = self._runtime.deserialize_cuda_engine(plan)
+        self.engine: Any = None
+        self._runtime: Any = None
+        with self.calls():
+            self._runtime = library.Runtime(self._log)
+            self.engine = self._runtime.deserialize_cuda_engine(plan)
         if self.engine is None:
             self._runtime = None
             raise BackendError(
@@ -69,6 +74,19 @@ class Loaded:
                 where=name,
                 remedy=f"build it again: foundry-edge build --backend {name}",
             )
+
+    @contextmanager
+    def calls(self) -> Iterator[None]:
+        """Around calls of the library, whose bindings raise where it has nothing to return.
+
+        Raises:
+            BackendError: in the place of what they raise.
+        """
+        try:
+            yield
+        except (RuntimeError, TypeError) as error:
+            self.messages.first = self.messages.first or first_line(error)
+            raise self.error("the library fails") from error
 
     def error(self, problem: str) -> BackendError:
         """Something that the library answered with None or False, and what it wrote to its log."""
