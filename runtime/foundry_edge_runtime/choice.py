@@ -38,7 +38,7 @@ def choose(manifest: Manifest, profile: Profile | None, budget: Budget) -> Choic
     An engine that was not measured never counts as within a latency or memory limit. Best is the most
     accurate (or the fastest, or the smallest in memory: ``budget.prefer``); ties go to the smaller
     rung. Quality is the head's accuracy, or fidelity to the teacher when a rung states no accuracy. On
-    the CPU, FP16 is passed over where the same rung exists in FP32.
+    the CPU, FP16 is passed over where the same rung exists in FP32, and INT8 with FP16 where it does in INT8.
 
     Raises:
         InputError: no rung has the tokens and precision asked for, or an accuracy is asked for that no
