@@ -151,6 +151,16 @@ def test_a_missing_library_says_how_to_get_it(
     assert not cache.exists()
 
 
+def test_modules_of_the_folder_one_stands_in_are_not_imported(
+    bundle: Path, foundry_edge: Run, tmp_path: Path
+) -> None:
+    for name in ("tensorrt", "json", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('planted module was run')")
+    result = foundry_edge("build", bundle, "--backend", "tensorrt")
+    assert result.returncode == 3
+    assert "planted" not in result.stderr
+
+
 @pytest.mark.usefixtures("cache")
 @pytest.mark.parametrize(
     ("options", "words"),

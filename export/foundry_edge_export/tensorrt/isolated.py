@@ -85,6 +85,7 @@ def _run(
         stdout=complaints,
         stderr=complaints,
         pass_fds=(answer.fileno(),),
+        cwd=_ROOTS[0],  # `-m` looks for modules there first, and never in the folder the user stands in
         env={**os.environ, "PYTHONPATH": os.pathsep.join(_search_path())},
     )
     try:
