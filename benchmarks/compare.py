@@ -92,23 +92,21 @@ def whole(run: Runner, batch: list[FloatArray], spec: Preprocessing) -> object:
     return run(np.stack([one.groups for one in grouped]), np.stack([one.centers for one in grouped]))
 
 
-def opened(setting: Any, left_out: dict[str, str]) -> tuple[dict[str, Runner], dict[str, int]]:
-    """What works here, and multiply-accumulates of all; ``left_out`` gets the rest, and why."""
+def opened(setting: Any, left_out: dict[str, str]) -> dict[str, tuple[Any, Runner]]:
+    """What works here, by name, ready to run; ``left_out`` gets the rest, and why."""
     from benchmarks.comparing.contenders import contenders
 
     spec = setting.config.preprocessing
-    runners: dict[str, Runner] = {}
-    macs: dict[str, int] = {}
+    found: dict[str, tuple[Any, Runner]] = {}
     for contender in contenders(setting):
-        macs[contender.name] = contender.macs
         try:
             run = contender.open()
             whole(run, clouds(spec, 1), spec)
         except Exception as error:  # a compiler or provider that is missing is a row less, said so
             left_out[contender.name] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         else:
-            runners[contender.name] = run
-    return runners, macs
+            found[contender.name] = (contender, run)
+    return found
 
 
 def object_rows(options: argparse.Namespace, work: Path, left_out: dict[str, str]) -> list[Row]:
@@ -117,22 +115,34 @@ def object_rows(options: argparse.Namespace, work: Path, left_out: dict[str, str
 
     setting = setting_of(options, work)
     spec = setting.config.preprocessing
-    runners, macs = opened(setting, left_out)
-    memory = {name: _peaks(options, work, name) for name in runners} if options.memory else {}
+    found = opened(setting, left_out)
+    memory = _memory(options, setting, [one for one, _ in found.values()]) if options.memory else {}
     rows = []
     for batch in options.batches:
         turns: dict[str, Callable[[], object]] = {
-            name: partial(whole, run, clouds(spec, batch), spec) for name, run in runners.items()
+            name: partial(whole, run, clouds(spec, batch), spec) for name, (_, run) in found.items()
         }
         turns["grouping alone"] = partial(_group_all, clouds(spec, batch), spec)
-        times = {
-            name: figures(taken) for name, taken in interleave(turns, options.seconds, options.rounds).items()
-        }
-        base = times[BASELINE]["ms_median"]
-        for name, found in times.items():
-            rows.append(_row(name, batch, found, macs.get(name), memory.get(name, {}), base))
+        times = interleave(turns, options.seconds, options.rounds)
+        base = figures(times[BASELINE])["ms_median"]
+        for name, taken in times.items():
+            macs = found[name][0].macs if name in found else None
+            rows.append(_row(name, batch, figures(taken), macs, memory.get(name, {}), base))
             print(line(rows[-1]), flush=True)
     return rows
+
+
+def _memory(
+    options: argparse.Namespace, setting: Any, contenders: list[Any]
+) -> dict[str, dict[str, float | None]]:
+    """Peaks of all contenders, one process after the other."""
+    from benchmarks.comparing.memory import fresh
+
+    command = ["--work", str(setting.work), "--size", options.size, "--threads", str(options.threads)]
+    command += ["--device", options.device, "--batches", ",".join(map(str, options.batches))]
+    command += [word for path in options.bundle for word in ("--bundle", path)]
+    command += ["--quick"] if options.quick else []
+    return {one.name: fresh(one, setting, options.batches, command) for one in contenders}
 
 
 def _row(
@@ -158,16 +168,6 @@ def _row(
 def _group_all(batch: list[FloatArray], spec: Preprocessing) -> None:
     for one in batch:
         group_points(one, spec)
-
-
-def _peaks(options: argparse.Namespace, work: Path, name: str) -> dict[str, float | None]:
-    from benchmarks.comparing.memory import peaks_of
-
-    command = ["--work", str(work), "--size", options.size, "--threads", str(options.threads)]
-    command += ["--device", options.device, "--batches", ",".join(map(str, options.batches))]
-    command += [word for path in options.bundle for word in ("--bundle", path)]
-    command += ["--quick"] if options.quick else []
-    return peaks_of(name, command)
 
 
 def one_peak(options: argparse.Namespace) -> int:
@@ -205,11 +205,16 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     grouping = accelerate()
     left_out: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
-        prepare(options, Path(folder))
-        rows = object_rows(options, Path(folder), left_out)
+        work = options.work or Path(folder)
+        if not any(work.glob("teacher-*.onnx")):
+            prepare(options, work)
+        rows = object_rows(options, work, left_out)
     points = () if options.quick else tuple(int(one) for one in options.scenes.split(",") if one)
     scene = options.scene_bundle
-    rows += scene_rows(points, scene, options.teacher, options.threads, 3, options.teacher_seconds)
+    patience = options.teacher_seconds
+    for row in scene_rows(points, scene, options.teacher, options.threads, 3, patience, left_out):
+        rows.append(row)
+        print(line(row), flush=True)
     return {
         "command": " ".join(["python -m benchmarks.compare", *sys.argv[1:]]),
         "size": "tiny" if options.quick else options.size,
@@ -240,7 +245,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--no-compiler", dest="compiler", action="store_false", help="without torch.compile")
     made.add_argument("--no-memory", dest="memory", action="store_false", help="without peaks of memory")
     made.add_argument("--out", type=Path, default=None, help="write the JSON here, and no document")
-    made.add_argument("--work", type=Path, default=None, help=argparse.SUPPRESS)
+    made.add_argument("--work", type=Path, default=None, help="a folder that keeps graphs and bundles")
     made.add_argument("--peak-of", default=None, help=argparse.SUPPRESS)
     return made
 

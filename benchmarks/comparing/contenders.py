@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.comparing.lean import opened
 from benchmarks.comparing.published import as_published, saved_macs
 from foundry_edge.models.config import StudentConfig, TeacherConfig
 from foundry_edge.models.macs import compressed_macs, teacher_macs
@@ -20,7 +20,6 @@ from foundry_edge.models.methods import make_method
 from foundry_edge.models.student import Student
 from foundry_edge.models.teacher import Teacher
 from foundry_edge_export.inference import InferenceStudent
-from foundry_edge_runtime.backends.ort import OnnxRuntimeBackend
 from foundry_edge_runtime.bundle import load_bundle
 from foundry_edge_runtime.pointcloud import FloatArray
 
@@ -36,11 +35,13 @@ class Contender:
         name: of its rows.
         macs: multiply-accumulates of one cloud.
         open: makes it executable; raises where it does not work here.
+        graph: folder and name for `benchmarks.comparing.lean`, where it is a graph and needs no torch.
     """
 
     name: str
     macs: int
     open: Callable[[], Runner]
+    graph: tuple[Path, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,9 @@ def _teachers(setting: Setting) -> Iterator[Contender]:
     if setting.compiler:
         yield Contender("teacher, torch.compile", published, partial(teacher, True, True))
     for precision in ("FP32", "INT8"):
-        open_graph = partial(_teacher_graph, setting, precision)
-        yield Contender(f"teacher, ONNX Runtime {precision}", published, open_graph)
+        graph = (setting.work, f"teacher-{precision}.onnx")
+        open_graph = partial(_graph, setting, graph[1])
+        yield Contender(f"teacher, ONNX Runtime {precision}", published, open_graph, graph)
 
 
 def _students(setting: Setting) -> Iterator[Contender]:
@@ -120,14 +122,14 @@ def _students(setting: Setting) -> Iterator[Contender]:
 
 def _rungs(label: str, folder: Path, setting: Setting) -> Iterator[Contender]:
     bundle = load_bundle(folder)
-    provider = "cpu" if setting.device == "cpu" else setting.device
-
-    def open_rung(rung: Any) -> Runner:
-        backend = OnnxRuntimeBackend(provider, setting.threads)
-        return backend.load(bundle.graph(rung), bundle.manifest.preprocessing).run
-
     for rung in bundle.manifest.rungs:
-        yield Contender(f"{label}, {rung.name}", sum(rung.macs.values()), partial(open_rung, rung))
+        graph = (folder, rung.name)
+        yield Contender(
+            f"{label}, {rung.name}",
+            sum(rung.macs.values()),
+            partial(opened, *graph, setting.threads, setting.device),
+            graph,
+        )
 
 
 class _Counted(nn.Module):
@@ -162,19 +164,8 @@ def in_torch(module: nn.Module, setting: Setting) -> Runner:
     return run
 
 
-def _teacher_graph(setting: Setting, precision: str) -> Runner:
-    path = setting.work / f"teacher-{precision}.onnx"
-    library = importlib.import_module("onnxruntime")
-    options = library.SessionOptions()
-    options.intra_op_num_threads = setting.threads
-    wanted = "CPUExecutionProvider" if setting.device == "cpu" else "CUDAExecutionProvider"
-    session = library.InferenceSession(str(path), options, providers=[wanted])
-    if session.get_providers()[0] != wanted:
-        raise RuntimeError(f"ONNX Runtime has no {wanted} here")
-
-    def run(groups: FloatArray, centers: FloatArray) -> object:
-        return session.run(None, {"groups": groups, "centers": centers})
-
+def _graph(setting: Setting, name: str) -> Runner:
+    run: Runner = opened(setting.work, name, setting.threads, setting.device)
     return run
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -30,23 +29,22 @@ def peaks(contender: Contender, setting: Setting, batches: tuple[int, ...]) -> d
     return found
 
 
-def peaks_of(name: str, command: list[str]) -> dict[str, float | None]:
-    """`peaks` of a contender by name, from a fresh run of ``command``.
+def fresh(
+    contender: Contender, setting: Setting, batches: tuple[int, ...], command: list[str]
+) -> dict[str, float | None]:
+    """`peaks` in a fresh process: of graphs one without torch, of others ``command`` again, told the name.
 
     Raises:
         RuntimeError: the process failed.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.compare", *command, FLAG, name],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    whole = [sys.executable, "-m", "benchmarks.compare", *command, FLAG, contender.name]
+    if contender.graph is not None:
+        spec = setting.config.preprocessing
+        numbers = (setting.threads, setting.device, spec.groups, spec.group_size, *batches)
+        lean = [*contender.graph, *numbers]
+        whole = [sys.executable, "-m", "benchmarks.comparing.lean", *map(str, lean)]
+    done = subprocess.run(whole, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{name}: {done.stderr.strip().splitlines()[-1:]}")
+        raise RuntimeError(f"{contender.name}: {done.stderr.strip().splitlines()[-1:]}")
     found: dict[str, float | None] = json.loads(done.stdout.splitlines()[-1])
     return found
-
-
-Peaks = Callable[[str], dict[str, float | None]]

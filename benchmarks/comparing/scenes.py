@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,14 @@ BASELINE = "teacher, torch with fused attention"
 
 
 def scene_rows(
-    points: tuple[int, ...], bundle: str, teacher: str, threads: int, runs: int, patience: float
-) -> list[dict[str, Any]]:
+    points: tuple[int, ...],
+    bundle: str,
+    teacher: str,
+    threads: int,
+    runs: int,
+    patience: float,
+    left_out: dict[str, str],
+) -> Iterator[dict[str, Any]]:
     """Rows of `benchmarks.scene`, each a process of its own, in the form of this comparison.
 
     Args:
@@ -25,24 +32,32 @@ def scene_rows(
         threads: CPU threads.
         runs: of the student; the teacher runs once.
         patience: seconds; the teacher is left out from the first size that takes it longer.
+        left_out: gets what fails, and why.
     """
-    from benchmarks.scene import fresh, room, write_pcd
+    from benchmarks.scene import room, write_pcd
 
-    rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for count in points:
+    for count in points:
+        with tempfile.TemporaryDirectory() as folder:
             scan = Path(folder) / f"{count}.pcd"
             write_pcd(scan, room(count))
-            mine = fresh("student", scan, bundle, runs, threads)
-            theirs = fresh("teacher", scan, teacher, threads) if patience > 0 else None
-            scan.unlink()
-            if theirs is not None and theirs["ms_min"] > patience * 1e3:
-                patience = 0
-            base = None if theirs is None else theirs["ms_median"]
-            if theirs is not None:
-                rows.append(_row(theirs, BASELINE, _teacher_macs(teacher, theirs["groups"]), base))
-            rows.append(_row(mine, "student, run --scene", _student_macs(bundle, mine), base))
-    return rows
+            theirs = _tried(left_out, "teacher", scan, teacher, threads) if patience > 0 else None
+            mine = _tried(left_out, "student", scan, bundle, runs, threads)
+        base = None if theirs is None else theirs["ms_median"]
+        if theirs is not None:
+            patience = patience if theirs["ms_min"] <= patience * 1e3 else 0
+            yield _row(theirs, BASELINE, _teacher_macs(teacher, theirs["groups"]), base)
+        if mine is not None:
+            yield _row(mine, "student, run --scene", _student_macs(bundle, mine), base)
+
+
+def _tried(left_out: dict[str, str], kind: str, scan: Path, *arguments: object) -> dict[str, Any] | None:
+    from benchmarks.scene import fresh
+
+    try:
+        return fresh(kind, scan, *arguments)
+    except RuntimeError as error:
+        left_out[f"{kind} on a scene of {scan.stem} points"] = str(error)[:300]
+        return None
 
 
 def _row(found: dict[str, Any], name: str, macs: int | None, base: float | None) -> dict[str, Any]:
