@@ -329,3 +329,26 @@ def test_half_precision_on_the_cpu_is_passed_over_for_the_same_in_single() -> No
     assert choose(make_manifest(half, SMALL), None, Budget()).rung == half
     broken = EngineFailure(tokens=8, precision="fp32", backend="onnxruntime", reason="it broke")
     assert choose(manifest, make_profile(failures=(broken,)), Budget()).rung == half
+
+
+def test_half_precision_around_int8_is_passed_over_too_but_not_for_another_number_of_bypassed_tokens() -> (
+    None
+):
+    half, single = make_rung(8, "int8-fp16", 95, 0.99, 100), make_rung(8, "int8", 94, 0.99, 200)
+    past = half.model_copy(update={"bypassed": 3})
+    assert (half.name, past.name, past.encoded) == ("s8-int8-fp16", "s8k3-int8-fp16", "8+3")
+    assert choose(make_manifest(half, single), None, Budget()).rung == single
+    assert choose(make_manifest(past, single), None, Budget()).rung == past
+
+
+def test_what_fails_with_bypassed_tokens_is_not_held_against_the_rung_without() -> None:
+    plain = make_rung(8, "fp32", 94, 0.99, 200)
+    past = make_rung(8, "fp32", 95, 0.99, 200).model_copy(update={"bypassed": 3})
+    broken = EngineFailure(tokens=8, bypassed=3, precision="fp32", backend="onnxruntime", reason="it broke")
+    manifest = make_manifest(plain, past)
+    assert choose(manifest, None, Budget()).rung == past
+    assert choose(manifest, make_profile(failures=(broken,)), Budget()).rung == plain
+    found = measured(plain, 2)
+    assert found.of(plain)
+    assert not found.of(past)
+    assert (manifest.rung(8, "fp32"), manifest.rung(8, "fp32", 3)) == (plain, past)
