@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foundry_edge_runtime.grouping import GroupingPath, accelerate, cache, compiled
+from foundry_edge_runtime.grouping import GroupingPath, accelerate, cache, compiled, kernels
 from foundry_edge_runtime.grouping.tree import plant
 from tests.grouping.clouds import cloud
 
@@ -94,6 +94,17 @@ def test_a_numba_that_does_not_work_is_listed_with_its_reason(
     assert path.name == "numpy"
     assert path.detail.startswith("numba does not work here: ")
     assert "\n" not in path.detail
+
+
+def test_machine_code_that_fuses_operations_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fused(axes: Any, nearest: Any, boxes: Any, farthest: Any, first: Any, chosen: Any) -> None:
+        kernels.sample(axes, nearest, boxes, farthest, first, chosen)
+        nearest[:600:7] = np.nextafter(nearest[:600:7], np.float32(9))
+
+    made = compiled.Compiled(kernels.build, fused, kernels.neighbours)
+    monkeypatch.setattr(compiled, "_compile", lambda *_: made)
+    with pytest.raises(RuntimeError, match="other groups than NumPy"):
+        compiled._checked(None, None)
 
 
 def test_machine_code_that_gives_other_indices_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
