@@ -9,6 +9,7 @@ from pathlib import Path
 
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 _NVIDIA = Path("/proc/driver/nvidia/gpus")
+_NODES = (Path("/dev/nvidia0"), Path("/dev/nvhost-gpu"), Path("/dev/dxg"))  # the last is that of WSL 2
 _BOARD = Path("/proc/device-tree/model")
 _STATUS = Path("/proc/self/status")
 
@@ -35,6 +36,12 @@ def gpus() -> list[str]:
     lines = [line for path in found for line in _read(path).splitlines()]
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
     return models or ([board()] if "NVIDIA" in board() else [])
+
+
+def gpu_present() -> bool:
+    """Whether there may be an NVIDIA GPU that this process may use; nothing is loaded or started."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
+    return not hidden and (bool(gpus()) or any(node.exists() for node in _NODES))
 
 
 def board() -> str:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from foundry_edge_runtime.backends.registry import PLANNED
 from foundry_edge_runtime.backends.trt.library import installed
 from foundry_edge_runtime.bundle.manifest import Manifest
 from foundry_edge_runtime.cache import cache_folder
-from foundry_edge_runtime.device import gpus
+from foundry_edge_runtime.device import gpu_present
 from foundry_edge_runtime.profile.model import Planned, Profile
 
 
 def with_plans(
     profile: Profile, manifest: Manifest, notify: Callable[[str], None], backend: str | None = None
 ) -> Profile:
-    """The profile with the engines that were built ahead for this device.
+    """The profile with the engines that were built ahead for this device; without a GPU there are none.
 
     Args:
         profile: what was measured.
@@ -24,20 +23,15 @@ def with_plans(
         notify: told in one line when plans are there and cannot be used, or when a GPU waits for some.
         backend: the only one that may be used; None for all.
     """
-    if backend is not None and backend not in PLANNED:
+    if not gpu_present() or (backend is not None and backend not in PLANNED):
         return profile.model_copy(update={"planned": ()})
     found: list[Planned] | None = None
     if (cache_folder() / "plans").is_dir():
         from foundry_edge_runtime.usable import usable_plans  # noqa: PLC0415 - needed by few
 
         found = usable_plans(manifest, notify)
-    idle = [name for name in PLANNED if installed(name)] if found is None and _gpu_waits() else []
+    idle = [name for name in PLANNED if installed(name)] if found is None else []
     if idle and backend is None:
         build = f"foundry-edge build --backend {idle[0]}"
         notify(f"no engine of this bundle was built for the GPU here; build them with: {build}")
     return profile.model_copy(update={"planned": tuple(found or ())})
-
-
-def _gpu_waits() -> bool:
-    """Whether there is a GPU that this process may use; nothing is started to find out."""
-    return bool(gpus()) and os.environ.get("CUDA_VISIBLE_DEVICES") != ""

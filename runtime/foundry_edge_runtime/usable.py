@@ -11,6 +11,9 @@ from foundry_edge_runtime.plans.manifest import stem_prefix
 from foundry_edge_runtime.plans.matching import judge
 from foundry_edge_runtime.profile.model import Planned
 
+_TOLD_BEFORE = {PlanState.MISSING, PlanState.REFUSED}
+"""A rung that was never built, or that the compiler refused: `foundry-edge build` has said so."""
+
 
 def usable_plans(manifest: Manifest, notify: Callable[[str], None]) -> list[Planned] | None:
     """The engines of a bundle that were built ahead for this device; None when nothing is kept for it at all.
@@ -55,7 +58,7 @@ def _usable(
         if ready:
             plan = min(ready, key=_preference).plan.sha256
             found.append(Planned(rung=rung.name, backend=backend, plan_sha256=plan))
-        elif (outcome := store.load(request)).stale:
+        elif (outcome := store.load(request)).state not in _TOLD_BEFORE:
             refused.append(str(outcome.error()))
     if refused:
         notify(f"{len(refused)} of {len(rungs)} engines built by {backend} are not used: {refused[0]}")

@@ -16,7 +16,7 @@ from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
 from foundry_edge_runtime.doctor import doctor
 from foundry_edge_runtime.errors import BackendError, DeviceError
-from foundry_edge_runtime.plans import PlanStore
+from foundry_edge_runtime.plans import PlanRefusal, PlanStore
 from foundry_edge_runtime.profile import Effort, load_profile, measure
 from foundry_edge_runtime.profile.isolated import measure_isolated
 from foundry_edge_runtime.profile.model import EngineFailure, EngineProfile
@@ -41,7 +41,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> FakeGpu:
     found = FakeGpu()
     install(found, monkeypatch)
     monkeypatch.setattr(trt_backend, "installed", lambda name: name == "tensorrt")
-    monkeypatch.setattr(planned, "installed", lambda name: name == "tensorrt")
+    monkeypatch.setattr(planned, "gpu_present", lambda: True)
+    monkeypatch.setattr(planned, "installed", lambda name: False)
     monkeypatch.setattr(trt_backend, "probed", lambda name: trt_backend.TensorRtBackend(name).examine())
     for module in ("foundry_edge_runtime.profile.isolated", "foundry_edge_runtime.bench"):
         monkeypatch.setattr(f"{module}.measure_isolated", measure_here)
@@ -89,8 +90,7 @@ def test_pin_of_another_backend_tries_no_gpu(bundle: Bundle, gpu: FakeGpu) -> No
 def test_gpu_without_plans_is_told_in_one_line(
     bundle: Bundle, gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planned, "gpus", lambda: ["NVIDIA Fake"])
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(planned, "installed", lambda name: name == "tensorrt")
     said: list[str] = []
     with Session(bundle, notify=said.append) as session:
         assert session.choice.backend == "onnxruntime"
@@ -99,8 +99,16 @@ def test_gpu_without_plans_is_told_in_one_line(
         "build them with: foundry-edge build --backend tensorrt"
     ]
     assert gpu.calls == []
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    Session(bundle, notify=pytest.fail).close()
+
+
+def test_plans_without_a_gpu_are_no_business_of_this_machine(
+    bundle: Bundle, gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_plan(bundle, best_plan(), rung=BEST)
+    monkeypatch.setattr(planned, "gpu_present", lambda: False)
+    with Session(bundle, notify=pytest.fail) as session:
+        assert session.choice.backend == "onnxruntime"
+    assert gpu.calls == []
 
 
 @pytest.mark.parametrize(
@@ -344,10 +352,22 @@ def test_bench_names_the_backends_in_a_column(
 def test_workers_are_told_and_do_not_look_again(
     bundle: Bundle, gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planned, "gpus", lambda: ["NVIDIA Fake"])
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(planned, "installed", lambda name: name == "tensorrt")
     said: list[str] = []
     profile = planned.with_plans(load_profile(bundle.manifest), bundle.manifest, said.append)
     assert len(said) == 1
     with Session(bundle, profile=profile, notify=pytest.fail):
         pass
+
+
+def test_rung_that_the_compiler_refused_is_not_told_again(bundle: Bundle, gpu: FakeGpu) -> None:
+    stored = keep_plan(bundle, best_plan(), rung=BEST)
+    other = bundle.manifest.rungs[0]
+    hashes = {"graph_sha256": other.graph.sha256, "weights_sha256": other.weights.sha256}
+    key = stored.key.model_copy(update=hashes)
+    PlanStore().refuse(PlanRefusal(rung=other.name, key=key, reason="node a/Exp", created="2026-01-01"))
+    with Session(bundle, notify=pytest.fail) as session:
+        assert session.choice.backend == "tensorrt"
+    with Session(bundle, Budget(tokens=1, precision="fp32"), notify=pytest.fail) as session:
+        assert session.choice.backend == "onnxruntime"
+    gpu.check()

@@ -260,3 +260,15 @@ def test_failure_at_a_large_batch_does_not_hide_the_engine(bundle: Bundle) -> No
     rung = bundle.manifest.rungs[0]
     failure = EngineFailure(tokens=1, precision="fp32", backend="onnxruntime", batch=32, reason="no memory")
     assert not empty_profile(bundle.manifest).add(failure).failed(rung, "onnxruntime")
+
+
+def test_gpu_is_looked_for_without_starting_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_NVIDIA", tmp_path / "none")
+    monkeypatch.setattr(device, "_BOARD", tmp_path / "none")
+    monkeypatch.setattr(device, "_NODES", (tmp_path / "nvidia0",))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert not device.gpu_present()
+    (tmp_path / "nvidia0").touch()
+    assert device.gpu_present()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert not device.gpu_present()
