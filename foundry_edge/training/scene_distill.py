@@ -17,9 +17,10 @@ from torch import Tensor
 from foundry_edge.data.samples import load_samples
 from foundry_edge.data.shapes import load_sets
 from foundry_edge.evaluation.fidelity import Fidelity
-from foundry_edge.models.load import load_student, load_teacher
+from foundry_edge.models.load import load_student, load_teacher, model_digest
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
+from foundry_edge.training.claim import claim
 from foundry_edge.training.distill import train_logged
 from foundry_edge.training.engine import Step
 from foundry_edge.training.measure import measure
@@ -154,6 +155,8 @@ def distill_scenes(
             guide, scenes, shapes, cuts, settings.seed, sizes,
             lambda done, total: status.update(f"scenes {done}/{total}"),
         )  # fmt: skip
+    made_of = {"start": model_digest(student), "cuts": cuts, "sizes": sizes, "scenes": lesson.scenes}
+    claim(out, made_of, resume)
     checked = {0: kept, **lesson.held_out}
     before = {size: measure(model, targets) for size, targets in checked.items()}
     objective = SceneDistillation(model, objects, lesson.fit, temperature=TEMPERATURE)

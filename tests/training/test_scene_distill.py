@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from foundry_edge.cli.app import main
 from foundry_edge.data.samples import load_samples
 from foundry_edge.models.load import load_student, load_teacher
 from foundry_edge.models.store import save_weights, weights_sha256
+from foundry_edge.training import scene_distill
 from foundry_edge.training.scene_data import cut_scene, group_scenes, read_scenes, synthetic_scenes
-from foundry_edge.training.scene_distill import distill_scenes
+from foundry_edge.training.scene_distill import SceneReport, distill_scenes
 from foundry_edge.training.scene_targets import scene_lesson
 from foundry_edge.training.settings import TrainSettings
-from foundry_edge_runtime.errors import DataError, InputError
+from foundry_edge_runtime.errors import CheckpointError, DataError, InputError
 from foundry_edge_runtime.scenes.frame import group_radii
 from tests.export.conftest import SPEC, make_models
 from tests.scenes.conftest import make_student, room
@@ -101,6 +105,43 @@ def test_a_student_comes_closer_to_its_teacher_on_scenes(models: Path, scans: Pa
     old, new = load_student(models / "hybrid"), load_student(tmp_path)
     torch.testing.assert_close(new.tokenizer.state_dict(), old.tokenizer.state_dict())
     assert not torch.equal(new.cau.enter.weight, old.cau.enter.weight)
+
+
+def test_the_command(
+    models: Path,
+    scans: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def quick(*arguments: Any, **options: Any) -> SceneReport:
+        seen.update(options, arguments=arguments)
+        settings = options.pop("settings").model_copy(update={"steps": 2})
+        return distill_scenes(*arguments, cuts=1, sizes=SIZES, settings=settings, **options)
+
+    monkeypatch.setattr(scene_distill, "distill_scenes", quick)
+    base = ["distill", "--scenes", str(scans), "--start", str(models / "hybrid"), "--out", str(tmp_path)]
+    base += ["--teacher", str(models / "teacher"), "--accelerator", "cpu", "--seed", "5"]
+    for extra, code in ((["--json"], 0), (["--mixing-blocks", "1"], 2)):
+        monkeypatch.setattr(sys, "argv", ["foundry-edge", *base, *extra])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert stop.value.code == code
+    printed = capfd.readouterr()
+    assert "--mixing-blocks: means nothing with --scenes" in printed.err
+    assert {row["groups"] for row in json.loads(printed.out)["results"]} == {0, *SIZES}
+    assert seen["arguments"] == (str(models / "hybrid"), str(models / "teacher"), [str(scans)])
+    assert (seen["settings"].learning_rate, seen["settings"].batch, seen["settings"].seed) == (1e-4, 16, 5)
+
+
+def test_a_run_is_resumed_as_it_was(models: Path, scans: Path, tmp_path: Path) -> None:
+    arguments = models / "hybrid", models / "teacher", [scans]
+    options: dict[str, Any] = {"out": tmp_path, "cuts": 1, "settings": QUICK}
+    distill_scenes(*arguments, sizes=(16,), **options)
+    with pytest.raises(CheckpointError, match="a run with another sizes"):
+        distill_scenes(*arguments, sizes=(48,), resume=True, **options)
 
 
 def test_wrong_input_is_refused(models: Path, scans: Path, tmp_path: Path) -> None:
