@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -371,3 +372,35 @@ def test_rung_that_the_compiler_refused_is_not_told_again(bundle: Bundle, gpu: F
     with Session(bundle, Budget(tokens=1, precision="fp32"), notify=pytest.fail) as session:
         assert session.choice.backend == "onnxruntime"
     gpu.check()
+
+
+def test_every_call_of_the_driver_may_fail_in_a_session(
+    bundle: Bundle, gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever it is, every scan is done, and right, and at most one line is said."""
+    keep_plan(bundle, best_plan(), rung=BEST)
+    status = trt_backend.TensorRtBackend().examine()
+    monkeypatch.setattr(trt_backend, "probed", lambda _: status)
+    gpu.check()
+    pinned = Budget(tokens=4, precision="fp32")
+    with Session(bundle, replace(pinned, backend="onnxruntime")) as session:
+        wanted = session.run(CLOUD).tokens
+    number, backends = 0, set[str]()
+    while True:
+        number += 1
+        broken = FakeGpu(fail_at=number)
+        install(broken, monkeypatch)
+        monkeypatch.setitem(sys.modules, "pycuda.driver", None)
+        said: list[str] = []
+        with Session(bundle, pinned, notify=said.append) as session:
+            for _ in range(3):
+                np.testing.assert_allclose(session.run(CLOUD).tokens, wanted, rtol=1e-5, atol=1e-5)
+            backends.add(session.choice.backend)
+        broken.check(lost=2)
+        if number > len(broken.calls):
+            break
+        assert len(said) <= 1
+        assert all("CUDA_ERROR_ILLEGAL_ADDRESS" in line for line in said)
+        assert (session.choice.backend == "onnxruntime") == bool(said)
+    assert number > 60
+    assert backends == {"tensorrt", "onnxruntime"}
