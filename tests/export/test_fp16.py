@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -15,6 +16,8 @@ from foundry_edge_export.fp16 import to_fp16
 from foundry_edge_export.graph import trace
 from foundry_edge_export.rounding import with_rounding
 from foundry_edge_runtime.errors import BackendError
+
+Array = npt.NDArray[np.float32]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +59,7 @@ def test_no_tensor_is_cast_twice_or_back_and_forth(half: onnx.ModelProto) -> Non
     assert not round_trips
 
 
-def _chain() -> tuple[onnx.ModelProto, dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]]:
+def _chain() -> tuple[onnx.ModelProto, dict[str, Array]]:
     """y = (relu(x w + b) w + x) b, all of it in half but x and y."""
     rng = np.random.default_rng(0)
     constants = {
@@ -73,11 +76,9 @@ def _chain() -> tuple[onnx.ModelProto, dict[str, np.ndarray[tuple[int, ...], np.
         ("Mul", ["t", "b"], "u"),
         ("Cast", ["u"], "y"),
     ]
-    kinds = {"h": TensorProto.FLOAT16, "y": TensorProto.FLOAT}
-    nodes = [
-        helper.make_node(kind, read, [made], name=made, **({"to": kinds[made]} if kind == "Cast" else {}))
-        for kind, read, made in steps
-    ]
+    nodes = [helper.make_node(kind, read, [made], name=made) for kind, read, made in steps]
+    for node, kind in ((nodes[0], TensorProto.FLOAT16), (nodes[-1], TensorProto.FLOAT)):
+        node.attribute.append(helper.make_attribute("to", kind))
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["B", 32]) for name in ("x", "y")]
     weights = [numpy_helper.from_array(value, name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], weights)
@@ -90,13 +91,13 @@ def test_every_rounding_of_half_counts() -> None:
     model, constants = _chain()
     x = np.random.default_rng(1).normal(size=(50, 32)).astype(np.float32)
 
-    def half(value: object) -> object:
+    def half(value: Array) -> Array:
         return np.asarray(value, dtype=np.float16).astype(np.float32)
 
     w, b, h = constants["w"], constants["b"], half(x)
-    inner = np.maximum(half(half(h @ w) + b), 0)  # type: ignore[operator]
-    expected = half(half(half(inner @ w) + h) * b)  # type: ignore[operator]
-    exact = (np.maximum(h @ w + b, 0) @ w + h) * b  # type: ignore[operator]
+    inner = np.maximum(half(half(h @ w) + b), 0)
+    expected = half(half(half(inner @ w) + h) * b)
+    exact = (np.maximum(h @ w + b, 0) @ w + h) * b
     (found,) = open_session(with_rounding(model)).run(None, {"x": x})
     (plain,) = open_session(model).run(None, {"x": x})
     assert np.abs(found - expected).mean() < 0.05 * np.abs(exact - expected).mean()
