@@ -15,11 +15,12 @@ from torch import nn
 from benchmarks.comparing.lean import opened
 from benchmarks.comparing.published import as_published, saved_macs
 from foundry_edge.models.config import StudentConfig, TeacherConfig
-from foundry_edge.models.macs import compressed_macs, teacher_macs
+from foundry_edge.models.macs import compressed_macs, teacher_macs, tokenizer_macs
 from foundry_edge.models.methods import make_method
 from foundry_edge.models.student import Student
 from foundry_edge.models.teacher import Teacher
 from foundry_edge_export.inference import InferenceStudent
+from foundry_edge_runtime.backends.registry import DEFAULT, backend_statuses
 from foundry_edge_runtime.bundle import load_bundle
 from foundry_edge_runtime.pointcloud import FloatArray
 
@@ -35,13 +36,13 @@ class Contender:
         name: of its rows.
         macs: multiply-accumulates of one cloud.
         open: makes it executable; raises where it does not work here.
-        graph: folder and name for `benchmarks.comparing.lean`, where it is a graph and needs no torch.
+        graph: folder, name and backend for `benchmarks.comparing.lean`, where it is a graph without torch.
     """
 
     name: str
     macs: int
     open: Callable[[], Runner]
-    graph: tuple[Path, str] | None = None
+    graph: tuple[Path, str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,10 @@ def _teachers(setting: Setting) -> Iterator[Contender]:
     if setting.compiler:
         yield Contender("teacher, torch.compile", published, partial(teacher, True, True))
     for precision in ("FP32", "INT8"):
-        graph = (setting.work, f"teacher-{precision}.onnx")
-        open_graph = partial(_graph, setting, graph[1])
-        yield Contender(f"teacher, ONNX Runtime {precision}", published, open_graph, graph)
+        backend = DEFAULT if setting.device == "cpu" else f"{DEFAULT}:{setting.device}"
+        graph = (setting.work, f"teacher-{precision}.onnx", backend)
+        run = partial(opened, *graph, setting.threads)
+        yield Contender(f"teacher, ONNX Runtime {precision}", published, run, graph)
 
 
 def _students(setting: Setting) -> Iterator[Contender]:
@@ -110,6 +112,11 @@ def _students(setting: Setting) -> Iterator[Contender]:
 
     yield Contender(f"student as published, s={s}, torch", macs + saved_macs(config), naive)
     yield Contender(f"student rewritten exactly, s={s}, torch", macs, rewritten)
+    tokenizer = tokenizer_macs(config)
+    published = partial(_tokenizer, setting, as_published)
+    yield Contender("tokenizer alone, published, torch", tokenizer + saved_macs(config), published)
+    rewrite = partial(_tokenizer, setting, lambda student: InferenceStudent(student, s))
+    yield Contender("tokenizer alone, rewritten, torch", tokenizer, rewrite)
     tome = make_method("tome", config, "", tokens=(s,))
     total = sum(compressed_macs(tome.config, s).values())
     yield Contender(f"ToMe, s={s}, torch", total, partial(in_torch, _Counted(tome.eval(), s), setting))
@@ -123,13 +130,37 @@ def _students(setting: Setting) -> Iterator[Contender]:
 def _rungs(label: str, folder: Path, setting: Setting) -> Iterator[Contender]:
     bundle = load_bundle(folder)
     for rung in bundle.manifest.rungs:
-        graph = (folder, rung.name)
-        yield Contender(
-            f"{label}, {rung.name}",
-            sum(rung.macs.values()),
-            partial(opened, *graph, setting.threads, setting.device),
-            graph,
-        )
+        macs = sum(rung.macs.values())
+        for backend in backends(setting.device):
+            graph = (folder, rung.name, backend)
+            name = f"{label}, {rung.name}" + ("" if backend == DEFAULT else f", {backend}")
+            yield Contender(name, macs, partial(opened, *graph, setting.threads), graph)
+
+
+def backends(device: str) -> list[str]:
+    """Names of the backends that run rungs: on a GPU all that work there."""
+    if device == "cpu":
+        return [DEFAULT]
+    return [one.name for one in backend_statuses() if one.available and one.name != DEFAULT]
+
+
+def _tokenizer(setting: Setting, form: Callable[[Student], nn.Module]) -> Runner:
+    """A tokenizer in one form, without the rest of its student."""
+    student = StudentConfig(teacher=setting.config, tokens=(setting.tokens,), query="learned")
+    return in_torch(_Alone(form(_seeded(Student, student))), setting)
+
+
+class _Alone(nn.Module):
+    """The tokenizer of a network."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.tokenizer: Any = network.tokenizer
+
+    def forward(self, groups: torch.Tensor, centers: torch.Tensor) -> torch.Tensor:
+        """Tokens (B, c, d)."""
+        tokens: torch.Tensor = self.tokenizer(groups)
+        return tokens
 
 
 class _Counted(nn.Module):
@@ -161,11 +192,6 @@ def in_torch(module: nn.Module, setting: Setting) -> Runner:
             first = found[0] if isinstance(found, tuple) else found
             return first.cpu()
 
-    return run
-
-
-def _graph(setting: Setting, name: str) -> Runner:
-    run: Runner = opened(setting.work, name, setting.threads, setting.device)
     return run
 
 

@@ -40,7 +40,7 @@ def fresh(
     whole = [sys.executable, "-m", "benchmarks.compare", *command, FLAG, contender.name]
     if contender.graph is not None:
         spec = setting.config.preprocessing
-        numbers = (setting.threads, setting.device, spec.groups, spec.group_size, *batches)
+        numbers = (setting.threads, spec.groups, spec.group_size, *batches)
         lean = [*contender.graph, *numbers]
         whole = [sys.executable, "-m", "benchmarks.comparing.lean", *map(str, lean)]
     done = subprocess.run(whole, cwd=ROOT, capture_output=True, text=True, check=False)
