@@ -1,6 +1,6 @@
 """Scenes of 1k to 1M points: time, peak memory, and how both grow with N.
 
-    python -m benchmarks.scene                                # 1k to 1M points, teacher up to 300k; minutes
+    python -m benchmarks.scene                                # 1k to 1M points, teacher to 300k; 3 minutes
     python -m benchmarks.scene --points 1000,3000 --runs 1    # a first look
 
 Every row is a process of its own: a binary PCD goes in, features of every group come out. ``over_base_mb`` is
@@ -242,7 +242,7 @@ def main() -> int:
     parser.add_argument("--points", default=",".join(map(str, SIZES)))
     parser.add_argument("--bundle", default=None, help="a bundle with graphs for scenes")
     parser.add_argument("--teacher", default="embedded:teacher")
-    parser.add_argument("--teacher-seconds", type=float, default=30.0, help="0 leaves the teacher out")
+    parser.add_argument("--teacher-seconds", type=float, default=15.0, help="0 leaves the teacher out")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=None, help="JSON here instead of results/, and no plot")
