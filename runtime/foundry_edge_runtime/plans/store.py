@@ -47,8 +47,13 @@ class PlanStore:
     def load(self, wanted: PlanRequest) -> PlanOutcome:
         """The bytes of a plan that may run here, or why there is none; nothing is deserialised.
 
-        One built on this very device comes before one that was built ahead.
+        One built on this very device comes before one that was built ahead. What seems damaged is read a
+        second time: a builder may have put another in its place meanwhile.
         """
+        outcome = self._load(wanted)
+        return self._load(wanted) if outcome.state is PlanState.CORRUPT else outcome
+
+    def _load(self, wanted: PlanRequest) -> PlanOutcome:
         try:
             with opened(self.folder) as descriptor:
                 found = [

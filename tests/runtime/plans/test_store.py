@@ -4,7 +4,10 @@ import json
 import os
 import random
 import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +23,7 @@ from foundry_edge_runtime.plans import (
     PlanState,
     PlanStore,
 )
+from foundry_edge_runtime.plans.folder import read_own
 from foundry_edge_runtime.plans.sealed import seal, unseal
 
 GRAPH, WEIGHTS, OTHER = "a" * 64, "b" * 64, "c" * 64
@@ -122,6 +126,34 @@ def test_a_later_build_of_the_same_rung_takes_the_place(store: PlanStore, later:
     assert [path.read_bytes() for path in store.folder.glob("*.plan")] == [b"later"]
     wanted = request(later.device, later.version, later.batch.max)
     assert store.load(wanted).plan == b"later"
+
+
+def test_a_plan_that_is_replaced_while_it_is_read_is_read_again(
+    store: PlanStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def reading(folder: int, name: str, limit: int) -> bytes:
+        read.append(name)
+        if name.endswith(".plan") and len(read) == 2:
+            for path in store.folder.iterdir():
+                os.utime(path, (0, 0))
+            store.save(manifest(), b"new")
+        return read_own(folder, name, limit)
+
+    monkeypatch.setattr("foundry_edge_runtime.plans.store.read_own", reading)
+    assert store.load(request()).plan == b"new"
+
+
+def test_writers_without_a_lock_leave_a_whole_plan(store: PlanStore) -> None:
+    """Two builds of a rung differ in their bytes; the lock saves work, the names save the plan."""
+    plans = [bytes([number]) * 1000 for number in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda plan: store.save(manifest(), plan, plan), plans))
+        states = {store.load(request()).state for _ in range(5)}
+    assert states == {PlanState.READY}
+    assert store.load(request()).plan in plans
+    assert len(store.manifests()) == 1
 
 
 def test_plans_of_other_rungs_devices_and_libraries_stay(store: PlanStore) -> None:
@@ -307,6 +339,37 @@ def test_a_full_disk_leaves_the_old_plan(store: PlanStore, monkeypatch: pytest.M
         store.save(manifest(), b"new")
     assert store.load(request()).plan == PLAN
     assert not list(store.folder.glob(".*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("owner", "operation"), [(os, "fsync"), (os, "open"), (Path, "replace"), (Path, "unlink")]
+)
+def test_whatever_step_fails_a_whole_plan_is_left(
+    store: PlanStore, monkeypatch: pytest.MonkeyPatch, owner: Any, operation: str
+) -> None:
+    """The Nth call fails, for every N until a save needs fewer calls than that."""
+    original, failed = getattr(owner, operation), 0
+    for nth in range(1, 40):
+        calls = iter(range(1, 1000))
+
+        def failing(*arguments: Any, nth: int = nth, calls: Iterator[int] = calls, **options: Any) -> Any:
+            if next(calls) == nth:
+                raise OSError(28, "No space left on device")
+            return original(*arguments, **options)
+
+        new = bytes([nth]) * 100
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, operation, failing)
+            try:
+                store.save(manifest(), new)
+            except (StorageError, OSError):
+                failed += 1
+        outcome = store.load(request())
+        assert outcome.state is PlanState.READY, (nth, outcome.reason)
+        if next(calls) <= nth:
+            break
+    assert failed
+    assert store.load(request()).plan == new
 
 
 def test_a_sealed_record_is_json_that_people_can_read(store: PlanStore) -> None:
