@@ -121,7 +121,7 @@ def test_a_killed_builder_leaves_nothing_behind(
     wait_for(lambda: children(builder.pid))
     compilers = children(builder.pid)
     builder.send_signal(number)
-    rest = builder.communicate(timeout=30)[1]
+    rest = builder.communicate(timeout=60)[1]
     assert "Traceback" not in rest
     assert builder.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[number]
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in compilers), 10)
@@ -145,7 +145,7 @@ def test_concurrent_builders_build_once(bundle: Path, cache: Path, tmp_path: Pat
         )
         for _ in range(3)
     ]
-    outputs = [builder.communicate(timeout=120) for builder in builders]
+    outputs = [builder.communicate(timeout=240) for builder in builders]
     assert [builder.returncode for builder in builders] == [0, 0, 0], outputs
     states = sorted(
         state for out, _ in outputs for state in ("built", "kept") if f'"state": "{state}"' in out
