@@ -76,7 +76,7 @@ class Run:
     specialist: str = ""
 
 
-PAPER: dict[str, Any] = {"residual": "mapped", "mixing_blocks": 0}
+PAPER: dict[str, Any] = {"residual": "mapped", "mixing_blocks": 0, "tokenizer": "full"}
 """The paper's form, beside the default one."""
 
 
@@ -86,7 +86,8 @@ def _dso(name: str, headline: bool = False, **choices: Any) -> Run:
 
 def all_runs() -> list[Run]:
     """The paper's student, ours, ablations and baselines."""
-    best: dict[str, Any] = {"residual": "update", "mixing_blocks": 1}
+    best: dict[str, Any] = {"residual": "update", "mixing_blocks": 1, "tokenizer": "full"}
+    lite = best | {"tokenizer": "lite"}
     return [
         _dso("hybrid", True, **best),
         _dso("update", True, residual="update"),
@@ -118,8 +119,8 @@ def all_runs() -> list[Run]:
             Run(name, {"method": "dso", "tokens": ELASTIC, **best}, specialist=name)
             for name in ("kd-classification", "kd-parts")
         ),
-        *(_dso(f"lite-{h}", h == 32, **best, tokenizer="lite", lite_width=h) for h in (32, 16, 64)),
-        *(_dso(f"lite-32-depth-{k}", **best, tokenizer="lite", depth=k) for k in (4, 2)),
+        *(_dso(f"lite-{h}", h == 32, **lite, lite_width=h) for h in (32, 16, 64)),
+        *(_dso(f"lite-32-depth-{k}", **lite, depth=k) for k in (4, 2)),
         *(
             Run(f"lite-truncation-{k}", {"method": "truncation", "depth": k, "tokenizer": "lite"}, k < 4)
             for k in (1, 2, 4)

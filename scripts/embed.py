@@ -92,7 +92,6 @@ def _distilled(options: argparse.Namespace) -> Path:
         "embedded:teacher",
         [options.data],
         out=out,
-        tokenizer="lite",
         views=options.views,
         settings=TrainSettings(steps=options.steps, batch=64),
         resume=options.resume,

@@ -57,7 +57,9 @@ Residual = Annotated[
 ]
 Tokenizer = Annotated[
     str | None,
-    typer.Option(help="full (the teacher's, frozen) or lite (a light one, learned along)."),
+    typer.Option(
+        help="full (the teacher's, frozen) or lite (a light one, learned along; the default of dso)."
+    ),
 ]
 LiteWidth = Annotated[
     int | None, typer.Option(help="Width of the light tokenizer's first layer [default: 32].", min=4)

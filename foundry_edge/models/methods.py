@@ -79,7 +79,7 @@ def make_method(method: str, teacher: TeacherConfig, digest: str, **choices: Any
         teacher: what it imitates.
         digest: SHA-256 of the teacher's weights.
         choices: fields of the method's config; None leaves a field at its default. ``dso`` starts from
-            one mixing block and the residual ``update``, which were closest to the teacher (docs/method.md).
+            one mixing block, the residual ``update`` and the light tokenizer (docs/method.md says why).
 
     Raises:
         InputError: no such method, a field that this method has not, or a value out of range.
@@ -97,6 +97,10 @@ def make_method(method: str, teacher: TeacherConfig, digest: str, **choices: Any
     if method in REDUCERS:
         given["method"] = method
     if method == "dso":
-        given = {"residual": "update", "mixing_blocks": min(1, teacher.depth - 1)} | given
+        given = {
+            "residual": "update",
+            "mixing_blocks": min(1, teacher.depth - 1),
+            "tokenizer": "lite",
+        } | given
     config = checked(kind.config, teacher=teacher, teacher_sha256=digest, **given)
     return kind.network(config)

@@ -15,7 +15,8 @@ from foundry_edge.data.samples import load_samples
 from foundry_edge.data.shapes import ShapeSet, load_sets
 from foundry_edge.evaluation.fidelity import Fidelity
 from foundry_edge.models.compressed import Compressed
-from foundry_edge.models.load import load_teacher, model_digest
+from foundry_edge.models.lite_tokenizer import LiteTokenizer
+from foundry_edge.models.load import load_student, load_teacher, model_digest
 from foundry_edge.models.methods import METHODS, Choices, make_method
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
@@ -100,8 +101,9 @@ def distill(
 ) -> DistillReport:
     """Distil ``teacher`` into one student that serves every budget in ``tokens``.
 
-    Tokenizer and positions are frozen and shared, so the teacher runs once over ``views`` views of every
-    shape and training works on its cached tokens and features.
+    The teacher runs once over ``views`` views of every shape, and training works on its cached tokens and
+    features. Positions, and a full tokenizer, are frozen and shared; a light one is learned along, started
+    as the embedded student's where the teacher is the embedded one.
 
     Args:
         teacher: folder, ``embedded:teacher``, or a published .ckpt or .pth file.
@@ -119,7 +121,8 @@ def distill(
         views: views per shape, the first plain, the others augmented.
         settings: optimisation settings.
         resume: continue from the checkpoint in ``out``.
-        choices: tokens, query, mixing_blocks, depth, width, heads, routing, residual, gate: see `Choices`.
+        choices: tokens, query, mixing_blocks, depth, width, heads, routing, residual, gate, tokenizer,
+            lite_width: see `Choices`.
 
     Raises:
         InputError: an option is out of range, or means nothing to the method.
@@ -135,6 +138,7 @@ def distill(
     digest = model_digest(teacher) if teacher_features is None else ""
     student = make_method("dso" if method in SPECIALISTS else method, teacher_model.config, digest, **choices)
     student.start_from(teacher_model)
+    _start_tokenizer(student)
     parts = method == "kd-parts"
     lesson = _prepare(teacher_model, data, teacher_features, views, settings, out / "cache", console, parts)
     claim(out, _made_of(student, lesson, method, views, merge_rate, freeze_encoder, temperature), resume)
@@ -209,6 +213,16 @@ def _prepare(
             lambda done, total: status.update(f"features {done}/{total}"),
         )
     return _Lesson(found.fit, found.held_out, tuple(map(str, data)), found.scans, foreign=found)
+
+
+def _start_tokenizer(student: Compressed) -> None:
+    """Start a light tokenizer as the embedded student's, where that one learned the same teacher's tokens."""
+    if not isinstance(student.tokenizer, LiteTokenizer):
+        return
+    known = load_student()
+    same = ("tokenizer", "lite_width", "teacher_sha256")
+    if all(getattr(known.config, name) == getattr(student.config, name) for name in same):
+        student.tokenizer.load_state_dict(known.tokenizer.state_dict())
 
 
 def _made_of(

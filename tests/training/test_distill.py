@@ -84,7 +84,7 @@ def test_a_run_is_resumed_with_the_same_options_only(teacher: Path, tmp_path: Pa
 
 def test_tokenizer_and_positions_stay_the_teachers(teacher: Path, tmp_path: Path) -> None:
     short = SETTINGS.model_copy(update={"steps": 3})
-    distill(teacher, tokens=(2,), out=tmp_path, views=1, settings=short)
+    distill(teacher, tokens=(2,), tokenizer="full", out=tmp_path, views=1, settings=short)
     student, reference = load_student(tmp_path), load_teacher(teacher)
     learned, given = student.tokenizer.state_dict(), reference.tokenizer.state_dict()
     assert all(torch.equal(learned[name], given[name]) for name in given)
