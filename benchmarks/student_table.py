@@ -356,6 +356,7 @@ def _keep(options: argparse.Namespace, bench: Bench, name: str, seed: int, make:
         "steps": options.steps,
         "batch": options.batch,
         "views": options.views,
+        "shapes": options.shapes,
     }
     if path.exists() and json.loads(path.read_text())["recipe"] == recipe:
         return

@@ -24,6 +24,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 FAMILIES = {
     "lite-32": ("crimson", "D"),
     "lite-32-depth-4": ("orchid", "D"),
+    "lite-32-depth-2": ("plum", "D"),
     "hybrid": ("tab:red", "o"),
     "hybrid-depth-4": ("salmon", "o"),
     "hybrid-depth-1": ("pink", "o"),
@@ -156,11 +157,10 @@ def frontier(points: list[Point], price: Callable[[Point], float]) -> list[Point
 def plot(
     points: list[Point], prices: dict[str, Callable[[Point], float]], what: list[str], out: Path
 ) -> None:
-    """One panel per price; lines join the budgets of one family."""
-    figure = Figure(figsize=(5.2 * len(prices), 4.2), layout="tight")
-    for axis, (label, price) in zip(
-        figure.subplots(1, len(prices), squeeze=False)[0], prices.items(), strict=True
-    ):
+    """One panel per price, two in a row; lines join the budgets of one family."""
+    rows = -(-len(prices) // 2)
+    figure = Figure(figsize=(10.4, 4.0 * rows), layout="tight")
+    for axis, (label, price) in zip(figure.subplots(rows, 2).flat, prices.items(), strict=True):
         for family, (colour, marker) in FAMILIES.items():
             xy = sorted((price(p), p.mean(*what)) for p in points if _family(p) == family and p.mean(*what))
             if xy:
@@ -185,7 +185,6 @@ def _family(point: Point) -> str:
 
 PRICES: dict[str, Callable[[Point], float]] = {
     "MMACs": lambda p: _macs(p) / 1e6,
-    "MMACs without tokenizer": lambda p: (_macs(p) - (p.mean("macs", "tokenizer") or 0.0)) / 1e6,
     "GMACs of a scene of 9375 groups": lambda p: (p.mean("macs_scene") or 0.0) / 1e9,
     "latency at batch 1, teacher = 1": lambda p: p.mean("latency", "ratio") or 0.0,
     "weights, MB": lambda p: (p.mean("weight_bytes") or 0.0) / 1e6,
@@ -211,6 +210,13 @@ def main() -> None:
     write_text(options.docs / "results.md", page(points, recipes, sets, images))
 
 
+def recipe_line(recipe: dict[str, Any]) -> str:
+    """What the rows were made by."""
+    options = " ".join(f"--{name} {value}" for name, value in recipe.items() if name != "teacher_sha256")
+    command = f"python -m benchmarks.student_table --data ../shared/data {options} --probe ..."
+    return f"Teacher {recipe['teacher_sha256'][:16]}...: `{command}`"
+
+
 def page(points: list[Point], recipes: list[dict[str, Any]], sets: list[str], images: list[str]) -> str:
     """docs/results.md."""
     parts = [
@@ -224,7 +230,7 @@ def page(points: list[Point], recipes: list[dict[str, Any]], sets: list[str], im
         "features, in percent on the test side, with a fixed penalty; 10-shot is the mean of ten draws of "
         "ten training shapes per class. `teacher` is the teacher itself, `random` is random weights with "
         "calibrated batch norms.",
-        *(f"Recipe: `{json.dumps(recipe)}`" for recipe in recipes),
+        *map(recipe_line, recipes),
         "## Quality",
         quality(points, sets),
         "## Cost",
