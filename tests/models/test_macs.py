@@ -66,7 +66,7 @@ def test_teacher() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method(method: str) -> None:
-    model = make_method(method, LABELLED, "")
+    model = make_method(method, LABELLED, "", tokenizer="full")
     count = 4 if model.budgets else 0
     counted = _counted(lambda: model(*_clouds(), count)) - FOLDING
     assert _body(compressed_macs(model.config, count)) == pytest.approx(counted, rel=0.01)
