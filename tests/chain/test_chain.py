@@ -116,13 +116,13 @@ def test_a_pinned_rung_is_used_and_a_missing_one_refused(workplace: Path, export
 def test_a_flipped_byte_in_the_bundle_is_refused(workplace: Path, exported: dict[str, Any]) -> None:
     del exported
     bundle = workplace / "foundry-out" / "bundle"
-    path = max(bundle.glob("weights-*.bin"), key=lambda p: p.stat().st_size)
+    (path,) = bundle.glob("weights-fp32-*.bin")
     original = path.read_bytes()
     flipped = bytearray(original)
     flipped[len(flipped) // 2] ^= 1
     path.write_bytes(bytes(flipped))
     try:
-        for command in (("run", "scan.pcd", "--json"), ("bundle", "verify", str(bundle))):
+        for command in (("run", "scan.pcd", "--precision", "fp32"), ("bundle", "verify", str(bundle))):
             assert path.name in foundry_edge(workplace, *command, code=2).stderr
     finally:
         path.write_bytes(original)
