@@ -103,6 +103,11 @@ def wait_for(condition: object, seconds: float = 30.0) -> None:
         time.sleep(0.02)
 
 
+def _hear_interrupts() -> None:
+    """A job that a shell put in the background is born deaf to SIGINT, and so are its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.usefixtures("rtx")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_builder_leaves_nothing_behind(
@@ -115,6 +120,7 @@ def test_a_killed_builder_leaves_nothing_behind(
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        preexec_fn=_hear_interrupts,  # noqa: PLW1509 - this process has no threads that matter
     )
     assert builder.stderr is not None
     assert "building s1-fp32" in builder.stderr.readline()
