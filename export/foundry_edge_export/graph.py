@@ -6,10 +6,12 @@ import contextlib
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import onnx
 import torch
+from torch import Tensor, nn
 
 from foundry_edge.models.student import Student
 from foundry_edge_export.form import INPUTS, IR, OPSET, OUTPUTS, check_versions
@@ -30,19 +32,41 @@ def trace(student: Student, count: int, bypassed: int = 0) -> onnx.ModelProto:
         BackendError: the installed exporter wrote another opset or IR version.
     """
     spec = student.config.teacher.preprocessing
-    with _one_thread():
+    with one_thread():
         module = InferenceStudent(student, count, bypassed=bypassed)
     example = (torch.zeros(2, spec.groups, spec.group_size, 3), torch.zeros(2, spec.groups, 3))
     batch = {0: torch.export.Dim("batch", min=1)}
+    outputs = OUTPUTS if module.head is not None else OUTPUTS[:2]
+    return traced(module, example, INPUTS, outputs, (batch, batch))
+
+
+def traced(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    dynamic_shapes: tuple[dict[int, Any], ...],
+) -> onnx.ModelProto:
+    """The graph of a module, cleaned; opset 20, IR 10.
+
+    Args:
+        module: in its inference form.
+        example: one tensor for each input.
+        inputs, outputs: their names.
+        dynamic_shapes: of each input, axis -> dimension that stays open.
+
+    Raises:
+        BackendError: the installed exporter wrote another opset or IR version.
+    """
     with _quiet():
         program = torch.onnx.export(
             module,
             example,
             dynamo=True,
             opset_version=OPSET,
-            input_names=INPUTS,
-            output_names=OUTPUTS if module.head is not None else OUTPUTS[:2],
-            dynamic_shapes=(batch, batch),
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_shapes=dynamic_shapes,
             verbose=False,
         )
     if program is None:
@@ -93,7 +117,7 @@ def _plain(tensor: onnx.TensorProto) -> onnx.TensorProto:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Fold constants the same way whatever the number of threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

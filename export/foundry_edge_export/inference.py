@@ -96,7 +96,7 @@ class FoldedAssignment(nn.Module):
             return
         self.key = Dense(dso.key.weight, None)
         if self.kind == "cosine":
-            self.compare = Dense(COSINE_SCALE * _unit(seeds), None)
+            self.compare = Dense(COSINE_SCALE * unit(seeds), None)
             return
         self.query = Dense(dso.query.weight, None)
         self.seeds = _constant(seeds)
@@ -107,11 +107,11 @@ class FoldedAssignment(nn.Module):
             learned: Tensor = self.compare(tokens)
             return learned
         x = content(tokens, positions)
-        keys = _unit(self.key(x))
+        keys = unit(self.key(x))
         if self.kind == "cosine":
             cosine: Tensor = self.compare(keys)
             return cosine
-        queries = _unit(self.query(x[:, : self.count]) + self.seeds)
+        queries = unit(self.query(x[:, : self.count]) + self.seeds)
         return COSINE_SCALE * (keys @ queries.transpose(1, 2))
 
     def forward(
@@ -339,6 +339,7 @@ def _constant(value: Tensor) -> nn.Parameter:
     return nn.Parameter(value.detach().clone(memory_format=torch.contiguous_format), requires_grad=False)
 
 
-def _unit(x: Tensor) -> Tensor:
+def unit(x: Tensor) -> Tensor:
+    """Rows of length 1; rows of almost no length stay short."""
     unit: Tensor = x / x.norm(dim=-1, keepdim=True).clamp_min(1e-6)
     return unit

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from foundry_edge.models.dso import COSINE_SCALE
 from foundry_edge.models.reducer import content
 from foundry_edge.models.student import Student
-from foundry_edge_export.inference import InferenceStudent
+from foundry_edge_export.inference import InferenceStudent, unit
 from foundry_edge_runtime.errors import InputError
 
 
@@ -69,11 +69,11 @@ class SceneAssign(nn.Module):
         dso, count = self.dso, anchor_tokens.shape[0]
         if dso.kind == "learned":
             return _first(dso.compare(tokens), count)
-        keys = _unit(dso.key(content(tokens, positions)))
+        keys = unit(dso.key(content(tokens, positions)))
         if dso.kind == "cosine":
             return _first(dso.compare(keys), count)
         anchors = content(anchor_tokens, self.position(anchor_centers))
-        queries = _unit(dso.query(anchors) + dso.seeds[:count])
+        queries = unit(dso.query(anchors) + dso.seeds[:count])
         cosines: Tensor = COSINE_SCALE * (keys @ queries.transpose(0, 1))
         return cosines
 
@@ -141,8 +141,3 @@ def scene_stages(student: Student, dtype: torch.dtype = torch.float32) -> dict[s
 def _first(logits: Tensor, count: int) -> Tensor:
     """The logits (n, s) of a smaller budget: SuperTokens are nested prefixes."""
     return logits[:, :count]
-
-
-def _unit(x: Tensor) -> Tensor:
-    direction: Tensor = x / x.norm(dim=-1, keepdim=True).clamp_min(1e-6)
-    return direction

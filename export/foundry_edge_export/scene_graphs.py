@@ -10,10 +10,8 @@ from torch import Tensor, nn
 
 from foundry_edge.models.student import Student
 from foundry_edge_export.compact import store_in_half
-from foundry_edge_export.form import OPSET
-from foundry_edge_export.graph import _clean, _one_thread, _quiet
+from foundry_edge_export.graph import one_thread, traced
 from foundry_edge_export.scene_form import scene_stages
-from foundry_edge_runtime.errors import BackendError
 from foundry_edge_runtime.scenes.form import STAGES
 
 _EXAMPLE = {"windows": 2, "window": 5, "run": 7, "supertokens": 2}
@@ -26,7 +24,7 @@ def scene_graphs(student: Student) -> dict[str, onnx.ModelProto]:
         InputError: the student is of a form that has no graph.
         BackendError: the installed exporter wrote another opset or IR version.
     """
-    with _one_thread():
+    with one_thread():
         stages = scene_stages(student)
     spec = student.config.teacher.preprocessing
     sizes = {**_EXAMPLE, "size": spec.group_size, "width": student.config.teacher.width}
@@ -40,22 +38,7 @@ def _traced(name: str, module: nn.Module, sizes: dict[str, int]) -> onnx.ModelPr
     shapes: tuple[dict[int, Any], ...] = tuple(
         {axis: dims[one] for axis, one in enumerate(shape) if one in dims} for shape in form.inputs.values()
     )
-    with _quiet():
-        program = torch.onnx.export(
-            module,
-            example,
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=list(form.inputs),
-            output_names=list(form.outputs),
-            dynamic_shapes=(shapes),
-            verbose=False,
-        )
-    if program is None:
-        raise BackendError(
-            "torch.onnx.export returned nothing", remedy="install the pinned torch (constraints.txt)"
-        )
-    return _clean(program.model_proto)
+    return traced(module, example, tuple(form.inputs), tuple(form.outputs), shapes)
 
 
 def _example(shape: tuple[str | int, ...], sizes: dict[str, int]) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 
 from foundry_edge.cli import options as bundle_options
@@ -45,6 +47,19 @@ def run(
     """Name scans and compute their features, within a budget."""
     from foundry_edge.cli.logs import logging_to
 
+    shared: dict[str, Any] = {
+        "bundle": bundle,
+        "tokens": tokens,
+        "max_memory_mb": max_memory_mb,
+        "backend": backend,
+        "save": save,
+        "per_point": per_point,
+        "salvage": salvage,
+        "columns": columns,
+        "topic": topic,
+        "vertices": vertices,
+        "seed": seed,
+    }
     if scene:
         from foundry_edge.cli.scene import Unlike, show_scenes
 
@@ -62,23 +77,7 @@ def run(
             "--viz": viz,
         }
         with logging_to(log_json):
-            code = show_scenes(
-                scan,
-                unlike=unlike,
-                strict=strict,
-                json=json,
-                bundle=bundle,
-                tokens=tokens,
-                max_memory_mb=max_memory_mb,
-                backend=backend,
-                save=save,
-                per_point=per_point,
-                salvage=salvage,
-                columns=columns,
-                topic=topic,
-                vertices=vertices,
-                seed=seed,
-            )
+            code = show_scenes(scan, unlike=unlike, strict=strict, json=json, **shared)
         if code:
             raise typer.Exit(code)
         return
@@ -90,13 +89,10 @@ def run(
         scans = scans_of(scan, watch=watch)
         running = run_scans(
             scans,
-            bundle=bundle,
+            **shared,
             max_latency_ms=max_latency_ms,
             min_accuracy=min_accuracy,
-            max_memory_mb=max_memory_mb,
-            tokens=tokens,
             precision=precision,
-            backend=backend,
             strict=strict,
             adaptive=adaptive,
             batch=batch,
@@ -105,14 +101,7 @@ def run(
             cluster=cluster,
             watch=watch,
             ledger=ledger,
-            save=save,
-            per_point=per_point,
             viz=viz,
-            salvage=salvage,
-            columns=columns,
-            topic=topic,
-            vertices=vertices,
-            seed=seed,
             notify=log.notice,
         )
         code = show_all(running, log, many=scans.many, json=json)

@@ -144,11 +144,7 @@ def distill(
     claim(out, _made_of(student, lesson, method, views, merge_rate, freeze_encoder, temperature), resume)
     project = lesson.foreign.projection if lesson.foreign else None
     before = measure(student, lesson.held_out, project)
-    options = (temperature, merge_rate, freeze_encoder)
-    if method in SPECIALISTS:
-        objective: Distillation = specialist(method, student, lesson.targets, lesson.fit, *options)
-    else:
-        objective = Distillation(student, lesson.targets, *options, project)
+    objective = _objective(method, student, lesson, (temperature, merge_rate, freeze_encoder))
     train_logged(objective, len(lesson.targets), settings, out, console, resume)
     after = measure(student, lesson.held_out, project)
     result = DistillReport(
@@ -213,6 +209,15 @@ def _prepare(
             lambda done, total: status.update(f"features {done}/{total}"),
         )
     return _Lesson(found.fit, found.held_out, tuple(map(str, data)), found.scans, foreign=found)
+
+
+def _objective(
+    method: str, student: Compressed, lesson: _Lesson, options: tuple[tuple[float, float], float, bool]
+) -> Distillation:
+    if method in SPECIALISTS:
+        return specialist(method, student, lesson.targets, lesson.fit, *options)
+    project = lesson.foreign.projection if lesson.foreign else None
+    return Distillation(student, lesson.targets, *options, project)
 
 
 def _start_tokenizer(student: Compressed) -> None:
