@@ -31,7 +31,7 @@ from benchmarks.measured import keep
 from foundry_edge.models.config import VIT_S, VIT_TI, StudentConfig, TeacherConfig
 from foundry_edge.models.macs import student_macs
 from foundry_edge.models.student import Student
-from foundry_edge_export.inference import InferenceStudent
+from foundry_edge_export.inference import InferenceStudent, upsampled
 from foundry_edge_runtime.grouping import Preprocessing, accelerate, group_indices, prepare
 
 FLOAT = 4
@@ -71,7 +71,7 @@ def stages(config: TeacherConfig, count: int) -> dict[str, Callable[[], object]]
         "position": partial(model.position, centers),
         "dso": partial(model.dso, tokens, positions),
         "encoder": lambda: _encoded(model, merged, places),
-        "cau": lambda: _restored(model, tokens),
+        "cau": partial(upsampled, model, tokens, tokens),
         "whole": lambda: model(groups, centers),
     }
 
@@ -80,12 +80,6 @@ def _encoded(model: InferenceStudent, rows: torch.Tensor, places: torch.Tensor) 
     for block in model.blocks:
         rows = block(rows + places)
     return rows
-
-
-def _restored(model: InferenceStudent, tokens: torch.Tensor) -> torch.Tensor:
-    y = tokens + model.cau_enter(model.cau_norm_tokens(tokens))
-    found: torch.Tensor = model.norm(y + model.cau_mlp(model.cau_norm_mlp(y)))
-    return found
 
 
 def moved(config: TeacherConfig, count: int) -> dict[str, int]:

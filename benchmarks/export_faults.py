@@ -15,11 +15,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import shutil
-import signal
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -28,6 +25,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.forked import forked, killed, timed, wait
 from benchmarks.measured import keep
 from foundry_edge.data.samples import load_samples
 from foundry_edge.models.config import StudentConfig, TeacherConfig
@@ -73,20 +71,15 @@ def kills(student: Path, folder: Path, count: int) -> Counter[str]:
     commit.GRACE_SECONDS = -1.0  # a killed exporter's files are swept by the next one
     outcomes: Counter[str] = Counter()
     old, whole = folder / "old", folder / "whole"
-    _wait(_forked(lambda: _export(student, old, OLD)))
-    start = time.monotonic()
-    _wait(_forked(lambda: _export(student, whole, NEW)))
-    seconds, out = time.monotonic() - start, folder / "bundle"
+    timed(lambda: _export(student, old, OLD))
+    seconds, out = timed(lambda: _export(student, whole, NEW)), folder / "bundle"
     for number in range(count):
         shutil.rmtree(out, ignore_errors=True)
         if number % 2:
             shutil.copytree(old, out)
-        child = _forked(lambda: _export(student, out, NEW))
-        time.sleep(random.uniform(0, 1.1 * seconds))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        killed(lambda: _export(student, out, NEW), seconds)
         outcomes[_state(out)] += 1
-    _wait(_forked(lambda: _export(student, out, NEW)))
+    timed(lambda: _export(student, out, NEW))
     outcomes["same as undisturbed"] = int(_hashes(out) == _hashes(whole))
     outcomes["temporary files left"] = len([p for p in folder.rglob("*.partial") if "cache" not in p.parts])
     return outcomes
@@ -112,10 +105,10 @@ def concurrent(student: Path, folder: Path, exporters: int, rounds: int, no_lock
         told.mkdir()
         asked = [NEW if i % 2 else OLD for i in range(exporters)]
         children = [
-            _forked(partial(_count, told / str(i), student, out, tokens)) for i, tokens in enumerate(asked)
+            forked(partial(_count, told / str(i), student, out, tokens)) for i, tokens in enumerate(asked)
         ]
         for child in children:
-            _wait(child)
+            wait(child)
         bundle = load_bundle(out)
         bundle.verify()
         built = sum(int(path.read_text()) for path in told.iterdir())
@@ -139,30 +132,6 @@ def _export(student: Path, out: Path, tokens: tuple[int, ...]) -> int:
     """Export; how many rungs were built."""
     report = exporter.export(student, tokens=tokens, precision=("fp32",), out=out)
     return sum(draft.fresh for draft in report.rungs)
-
-
-def _forked(work: Callable[[], object]) -> int:
-    """Process id of a copy of this process that does the work; importing is done."""
-    child = os.fork()
-    if child:
-        return child
-    try:
-        work()
-    except BaseException as error:  # the copy must end here whatever happens
-        print(repr(error), flush=True)
-        os._exit(1)
-    os._exit(0)
-
-
-def _wait(child: int) -> None:
-    """Wait for a process.
-
-    Raises:
-        RuntimeError: it failed.
-    """
-    _, status = os.waitpid(child, 0)
-    if os.waitstatus_to_exitcode(status):
-        raise RuntimeError(f"an exporter ended with {os.waitstatus_to_exitcode(status)}")
 
 
 def _hashes(out: Path) -> list[str]:

@@ -76,8 +76,10 @@ class Run:
     specialist: str = ""
 
 
-PAPER: dict[str, Any] = {"residual": "mapped", "mixing_blocks": 0, "tokenizer": "full"}
-"""The paper's form, beside the default one."""
+PAPER: dict[str, Any] = {"residual": "mapped", "mixing_blocks": 0, "cau_mlp": True, "tokenizer": "full"}
+"""The paper's form; the depth is all that is left."""
+HYBRID = PAPER | {"residual": "update", "mixing_blocks": 1}
+LITE = HYBRID | {"tokenizer": "lite"}
 
 
 def _dso(name: str, headline: bool = False, **choices: Any) -> Run:
@@ -86,10 +88,8 @@ def _dso(name: str, headline: bool = False, **choices: Any) -> Run:
 
 def all_runs() -> list[Run]:
     """The paper's student, ours, ablations and baselines."""
-    best: dict[str, Any] = {"residual": "update", "mixing_blocks": 1, "tokenizer": "full"}
-    lite = best | {"tokenizer": "lite"}
     return [
-        _dso("hybrid", True, **best),
+        _dso("hybrid", True, **HYBRID),
         _dso("update", True, residual="update"),
         _dso("anchored", True),
         Run("fps", {"method": "fps", "tokens": ELASTIC}, True),
@@ -99,33 +99,37 @@ def all_runs() -> list[Run]:
         Run("tome", {"method": "tome", "tokens": ELASTIC}),
         Run("patchmerger", {"method": "patchmerger", "tokens": ELASTIC}),
         Run("mimicry", {"method": "mimicry"}),
-        *(_dso(f"hybrid-depth-{k}", **best, depth=k) for k in (1, 2, 4, 6)),
+        *(_dso(f"hybrid-depth-{k}", **HYBRID, depth=k) for k in (1, 2, 4, 6)),
         _dso("hybrid-2", residual="update", mixing_blocks=2),
-        _dso("hybrid-soft", **best, routing="soft"),
+        _dso("hybrid-soft", **HYBRID, routing="soft"),
         _dso("update-soft", residual="update", routing="soft"),
         _dso("update-depth-4", residual="update", depth=4),
         _dso("cosine", query="cosine"),
-        Run("hybrid-frozen", {"method": "dso", "tokens": ELASTIC, **best}, freeze_encoder=True),
+        Run("hybrid-frozen", {"method": "dso", "tokens": ELASTIC, **HYBRID}, freeze_encoder=True),
         _dso("gate", residual="update", gate=True),
         Run("fps-update", {"method": "fps", "tokens": ELASTIC, "residual": "update"}),
         Run("kmeans-update", {"method": "kmeans", "tokens": ELASTIC, "residual": "update"}),
         Run("tome-update", {"method": "tome", "tokens": ELASTIC, "residual": "update"}),
         *(
             Run(f"{name}-dedicated-{s}", {"method": "dso", "tokens": (s,), **more}, share=0.5)
-            for name, more in (("hybrid", best), ("anchored", PAPER))
+            for name, more in (("hybrid", HYBRID), ("anchored", PAPER))
             for s in (1, 4, 16)
         ),
         *(
-            Run(name, {"method": "dso", "tokens": ELASTIC, **best}, specialist=name)
+            Run(name, {"method": "dso", "tokens": ELASTIC, **HYBRID}, specialist=name)
             for name in ("kd-classification", "kd-parts")
         ),
-        *(_dso(f"lite-{h}", h == 32, **lite, lite_width=h) for h in (32, 16, 64)),
-        *(_dso(f"lite-32-depth-{k}", **lite, depth=k) for k in (4, 2)),
+        *(_dso(f"lite-{h}", h == 32, **LITE, lite_width=h) for h in (32, 16, 64)),
+        *(_dso(f"lite-32-depth-{k}", **LITE, depth=k) for k in (6, 4, 2)),
+        *(
+            _dso(f"light-{m}-{k}", m == k == 2, **LITE | {"mixing_blocks": m, "cau_mlp": False}, depth=k)
+            for m, k in ((2, 2), (1, 4), (0, 4))
+        ),
         *(
             Run(f"lite-truncation-{k}", {"method": "truncation", "depth": k, "tokenizer": "lite"}, k < 4)
             for k in (1, 2, 4)
         ),
-        _dso("hybrid-32", **best | {"tokens": (*ELASTIC, 32)}),
+        _dso("hybrid-32", **HYBRID | {"tokens": (*ELASTIC, 32)}),
     ]
 
 
@@ -150,9 +154,10 @@ class Bench:
         """Train and measure; a row per budget."""
         steps = max(round(self.settings.steps * run.share), 1)
         settings = self.settings.model_copy(update={"seed": seed, "steps": steps})
-        choices = dict(run.choices)
         torch.manual_seed(seed)
-        model = make_method(choices.pop("method"), self.teacher.config, self.digest, **choices)
+        model = make_method(
+            teacher=self.teacher.config, digest=self.digest, **_whole(run.choices, self.teacher)
+        )
         model.start_from(self.teacher)
         out = self.work / f"{run.name}_{seed}_{self.digest[:8]}_{steps}"
         objective = self._objective(run, model)
@@ -242,6 +247,13 @@ def _milliseconds(call: Callable[[], object]) -> float:
     start = time.perf_counter()
     call()
     return 1e3 * (time.perf_counter() - start)
+
+
+def _whole(choices: dict[str, Any], teacher: Teacher) -> dict[str, Any]:
+    """A SuperToken student keeps every block that is left, unless its run says otherwise."""
+    if choices["method"] != "dso":
+        return choices
+    return {"depth": teacher.config.depth - choices.get("mixing_blocks", 1)} | choices
 
 
 def _plain(config: CompressedConfig) -> dict[str, Any]:

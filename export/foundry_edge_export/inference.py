@@ -8,6 +8,8 @@ fixed number of tokens bypasses DSO, chosen by rank, so that every shape is stat
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, relu
@@ -232,7 +234,8 @@ class InferenceStudent(nn.Module):
         self.count, self.update = count, exact.config.residual == "update"
         self.cau_norm_tokens, self.cau_norm_mlp = exact.cau.norm_tokens, exact.cau.norm_mlp
         self.cau_enter = Dense(exact.cau.enter.weight, exact.cau.enter.bias)
-        self.cau_mlp = DenseMlp(exact.cau.mlp.fc1, exact.cau.mlp.fc2)
+        mlp = exact.cau.mlp
+        self.cau_mlp = None if mlp is None else DenseMlp(mlp.fc1, mlp.fc2)
         self.norm = exact.encoder.norm
         self.head = None if exact.head is None else Dense(exact.head.weight, exact.head.bias)
         self.to(dtype).requires_grad_(False).eval()
@@ -244,8 +247,7 @@ class InferenceStudent(nn.Module):
             returned = self._merged(tokens, positions)
         else:
             returned = self._gated(tokens, positions, self.gate(tokens, positions))
-        y = returned + self.cau_enter(self.cau_norm_tokens(tokens))
-        features = self.norm(y + self.cau_mlp(self.cau_norm_mlp(y)))
+        features = upsampled(self, tokens, returned)
         pooled = pool(features)
         return (features, pooled) if self.head is None else (features, pooled, self.head(pooled))
 
@@ -295,6 +297,25 @@ class InferenceStudent(nn.Module):
             return routes @ encoded + positions
         passes = len(self.blocks)
         return tokens + passes * positions + routes @ (encoded - merged - passes * merged_positions)
+
+
+class Upsampling(Protocol):
+    """What holds CAU's maps and the final norm."""
+
+    cau_norm_tokens: nn.LayerNorm
+    cau_enter: Dense
+    cau_norm_mlp: nn.LayerNorm | None
+    cau_mlp: DenseMlp | None
+    norm: nn.LayerNorm
+
+
+def upsampled(maps: Upsampling, tokens: Tensor, returned: Tensor) -> Tensor:
+    """Tokens and what returned to them (..., d) to features (..., d), as `CrossAttentionUpsampling`."""
+    y = returned + maps.cau_enter(maps.cau_norm_tokens(tokens))
+    if maps.cau_mlp is not None and maps.cau_norm_mlp is not None:
+        y = y + maps.cau_mlp(maps.cau_norm_mlp(y))
+    features: Tensor = maps.norm(y)
+    return features
 
 
 def _double(student: Student) -> Student:

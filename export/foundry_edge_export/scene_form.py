@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from foundry_edge.models.dso import COSINE_SCALE
 from foundry_edge.models.reducer import content
 from foundry_edge.models.student import Student
-from foundry_edge_export.inference import InferenceStudent, unit
+from foundry_edge_export.inference import InferenceStudent, unit, upsampled
 from foundry_edge_runtime.errors import InputError
 
 
@@ -112,9 +112,7 @@ class SceneRestore(nn.Module):
         """Tokens (n, d), centres (n, 3), routes (n, s) and returned (s, d) to features (n, d)."""
         positions = self.position(centers)
         start = tokens + self.passes * positions if self.passes else positions
-        y = start + routes @ returned + self.cau_enter(self.cau_norm_tokens(tokens))
-        features: Tensor = self.norm(y + self.cau_mlp(self.cau_norm_mlp(y)))
-        return features
+        return upsampled(self, tokens, start + routes @ returned)
 
 
 def scene_stages(student: Student, dtype: torch.dtype = torch.float32) -> dict[str, nn.Module]:

@@ -38,11 +38,14 @@ Query = Annotated[
 ]
 MixingBlocks = Annotated[
     int | None,
-    typer.Option(help="Leading teacher blocks that run on all tokens [default: 1 for dso].", min=0),
+    typer.Option(help="Leading teacher blocks that run on all tokens [default: 2 for dso].", min=0),
 ]
 Depth = Annotated[
     int | None,
-    typer.Option(help="Blocks on the SuperTokens; of truncation and mimicry: all blocks.", min=0),
+    typer.Option(
+        help="Blocks on the SuperTokens [default: 2 for dso, else all left]; of truncation, mimicry: all.",
+        min=0,
+    ),
 ]
 Width = Annotated[int | None, typer.Option(help="Width of the small model of mimicry.", min=8)]
 Heads = Annotated[int | None, typer.Option(help="Heads of the small model of mimicry.", min=1)]
@@ -54,6 +57,10 @@ Residual = Annotated[
     typer.Option(
         help="What a token adds to what returns: itself (update, the default of dso) or a map of it (mapped)."
     ),
+]
+CauMlp = Annotated[
+    bool | None,
+    typer.Option("--cau-mlp/--no-cau-mlp", help="End in an MLP on all tokens [default: not for dso]."),
 ]
 Tokenizer = Annotated[
     str | None,

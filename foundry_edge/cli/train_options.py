@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from foundry_edge.training.settings import TrainSettings
 
 Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint in --out.")]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Continue from the checkpoint in --out; with more steps or epochs, go on where it had finished.",
+    ),
+]
 Batch = Annotated[int, typer.Option(help="Clouds per training step.", min=1)]
 LearningRate = Annotated[float, typer.Option(help="Peak learning rate.", min=0)]
 TrainPrecision = Annotated[str, typer.Option(help="auto, 32-true or bf16-mixed.")]

@@ -74,6 +74,7 @@ class StudentConfig(CompressedConfig):
     residual: Residual = Field(
         "mapped", description="what CAU adds: a map of each token, or the token itself"
     )
+    cau_mlp: bool = Field(True, description="whether CAU ends in an MLP on all tokens, as in the paper")
     gate: bool = Field(False, description="Foundry-Gate: a token may bypass DSO")
 
     @property

@@ -49,6 +49,7 @@ class Choices(TypedDict, total=False):
         heads: of the small model of ``mimicry``.
         routing: how SuperTokens return to tokens.
         residual: what each token adds to what returns.
+        cau_mlp: end CAU in an MLP on all tokens.
         gate: give the student a Foundry-Gate.
         tokenizer: ``full`` (the teacher's, frozen) or ``lite``, learned along.
         lite_width: of the light tokenizer.
@@ -62,11 +63,14 @@ class Choices(TypedDict, total=False):
     heads: int | None
     routing: Routing | None
     residual: Residual | None
+    cau_mlp: bool | None
     gate: bool | None
     tokenizer: TokenizerKind | None
     lite_width: int | None
 
 
+DSO_BLOCKS = 2
+"""On all tokens, and as many on the SuperTokens, by default."""
 METHODS = (*REDUCERS, *(kind for kind in KINDS if kind != "student"))
 _DSO_ONLY = ("query", "routing")
 
@@ -78,8 +82,8 @@ def make_method(method: str, teacher: TeacherConfig, digest: str, **choices: Any
         method: one of `METHODS`.
         teacher: what it imitates.
         digest: SHA-256 of the teacher's weights.
-        choices: fields of the method's config; None leaves a field at its default. ``dso`` starts from
-            one mixing block, the residual ``update`` and the light tokenizer (docs/method.md says why).
+        choices: fields of the method's config; None leaves a field at its default, which for ``dso`` is
+            that of `dso_defaults`.
 
     Raises:
         InputError: no such method, a field that this method has not, or a value out of range.
@@ -97,10 +101,23 @@ def make_method(method: str, teacher: TeacherConfig, digest: str, **choices: Any
     if method in REDUCERS:
         given["method"] = method
     if method == "dso":
-        given = {
-            "residual": "update",
-            "mixing_blocks": min(1, teacher.depth - 1),
-            "tokenizer": "lite",
-        } | given
+        given = dso_defaults(teacher, given.get("mixing_blocks", DSO_BLOCKS)) | given
     config = checked(kind.config, teacher=teacher, teacher_sha256=digest, **given)
     return kind.network(config)
+
+
+def dso_defaults(teacher: TeacherConfig, mixing_blocks: int = DSO_BLOCKS) -> dict[str, Any]:
+    """What ``dso`` is made of unless told otherwise; docs/method.md says why.
+
+    Args:
+        teacher: what it imitates.
+        mixing_blocks: blocks on all tokens; at least one block is left for the SuperTokens.
+    """
+    mixing = min(mixing_blocks, teacher.depth - 1)
+    return {
+        "residual": "update",
+        "mixing_blocks": mixing,
+        "depth": min(DSO_BLOCKS, teacher.depth - mixing),
+        "cau_mlp": False,
+        "tokenizer": "lite",
+    }

@@ -35,7 +35,7 @@ class Student(Compressed):
         self.dso = make_reducer(config)
         self.gate = Gate(size.width) if config.gate else None
         self.encoder = Encoder(size.width, config.encoder_depth, size.heads, size.mlp_ratio, size.qkv_bias)
-        self.cau = CrossAttentionUpsampling(size.width, size.mlp_ratio)
+        self.cau = CrossAttentionUpsampling(size.width, size.mlp_ratio, config.cau_mlp)
         self.train(False)
 
     @property
@@ -60,12 +60,7 @@ class Student(Compressed):
         for mine, number in zip(self.encoder.blocks, taken, strict=True):
             mine.load_state_dict(theirs[number].state_dict())
         self.encoder.norm.load_state_dict(teacher.encoder.norm.state_dict())
-        self.cau.mlp.load_state_dict(theirs[-1].mlp.state_dict())
-        self.cau.norm_mlp.load_state_dict(theirs[-1].norm2.state_dict())
-        quiet = [self.cau.enter] if self.config.residual == "mapped" else [self.cau.enter, self.cau.mlp.fc2]
-        for layer in quiet:
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        self.cau.start_from(theirs[-1], silent=self.config.residual == "update")
 
     def mix(self, tokens: Tensor, positions: Tensor, centers: Tensor) -> Tensor:
         """Tokens (B, c, d) after the mixing blocks, which let every token attend to all others.

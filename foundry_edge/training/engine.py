@@ -107,7 +107,8 @@ def train(
         settings: optimisation settings.
         checkpoint: file written atomically every ``settings.checkpoint_every`` steps.
         on_log: called every ``settings.log_every`` steps.
-        resume: continue from ``checkpoint`` if it exists.
+        resume: continue from ``checkpoint`` if it exists. A finished run goes on when ``settings.steps`` has
+            grown; its rate then follows the longer schedule from that step on.
 
     Raises:
         CheckpointError: the checkpoint is damaged or of another run.
@@ -207,13 +208,14 @@ class _State:
         except Exception as error:
             reason = f"cannot resume from it ({type(error).__name__}: {str(error).splitlines()[0]})"
             raise CheckpointError(reason, where=path, remedy="delete it or start without --resume") from error
-        if written.recipe() != self.settings.recipe():
+        done = int(state["step"])
+        if written.recipe() != self.settings.recipe() and not self.settings.extends(written, done):
             raise CheckpointError(
                 "it belongs to a run with other settings",
                 where=path,
                 remedy="use the same flags, or another --out",
             )
-        return int(state["step"])
+        return done
 
 
 def _adamw(trained: list[nn.Parameter], settings: TrainSettings) -> torch.optim.AdamW:

@@ -95,7 +95,8 @@ def pretrain(
         epochs: passes over the corpus, all stages together.
         mae_share: share of the epochs that the staged recipe gives to MAE, 0..1.
         settings: optimisation settings; ``steps`` is replaced by what ``epochs`` needs.
-        resume: continue from the checkpoints in ``out``.
+        resume: continue from the checkpoints in ``out``. A finished run of one objective goes on when
+            ``epochs`` has grown.
 
     Raises:
         DataError: nothing to train on, or the loss diverged.
@@ -112,6 +113,8 @@ def pretrain(
     )
     teacher = config.model_dump(mode="json")
     made_of = {"teacher": teacher, "objective": objective, "mae_share": mae_share, "shapes": len(corpus)}
+    if objective == "staged":
+        made_of["epochs"] = epochs
     claim(out, made_of, resume)
     if is_main_process():
         write_text(out / "settings.json", settings.model_dump_json(indent=2) + "\n")

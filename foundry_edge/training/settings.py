@@ -32,6 +32,11 @@ class TrainSettings(BaseModel):
         """What decides the weights: all but how often to log and to save."""
         return self.resolved().model_dump(exclude={"checkpoint_every", "log_every", "accelerator"})
 
+    def extends(self, written: TrainSettings, done: int) -> bool:
+        """Whether these are the settings ``written`` of a finished run, but for a larger number of steps."""
+        longer = written.model_copy(update={"steps": self.steps})
+        return done == written.steps < self.steps and longer.recipe() == self.recipe()
+
     @property
     def fabric_precision(self) -> Literal["32-true", "bf16-mixed"]:
         """``precision`` for Lightning Fabric."""

@@ -54,7 +54,14 @@ def test_every_kind_of_queries_folds_exactly(query: Query, count: int) -> None:
 
 @pytest.mark.parametrize(
     "form",
-    [{"mixing_blocks": 1}, {"residual": "update"}, {"routing": "soft"}, {"depth": 1}, {"tokenizer": "lite"}],
+    [
+        {"mixing_blocks": 1},
+        {"residual": "update"},
+        {"routing": "soft"},
+        {"depth": 1},
+        {"cau_mlp": False},
+        {"tokenizer": "lite"},
+    ],
 )
 def test_every_form_of_the_student_is_computed_exactly(form: dict[str, object]) -> None:
     torch.manual_seed(4)

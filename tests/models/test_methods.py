@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from foundry_edge.models.config import StudentConfig
 from foundry_edge.models.load import load_model, load_student
 from foundry_edge.models.methods import METHODS, make_method
 from foundry_edge.models.reducer import TokenCloud, content
@@ -152,7 +153,7 @@ def test_an_unknown_method_in_a_config_is_named(teacher: Teacher, tmp_path: Path
 
 
 def test_a_config_from_before_the_new_fields_still_loads(teacher: Teacher, tmp_path: Path) -> None:
-    student = _student(teacher, mixing_blocks=0, residual="mapped", tokenizer="full")
+    student = Student(StudentConfig(teacher=teacher.config))
     save_weights(tmp_path, student.config, student)
     old = {"kind", "teacher", "teacher_sha256", "tokens", "query"}
     (tmp_path / CONFIG).write_text(student.config.model_dump_json(include=old))

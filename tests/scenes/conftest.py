@@ -27,8 +27,9 @@ def make_student(teacher: Teacher, **choices: object) -> Student:
     config = StudentConfig.model_validate({"teacher": teacher.config, "tokens": BUDGETS, **choices})
     student = Student(config)
     student.start_from(teacher)
-    for layer in (student.cau.enter, student.cau.mlp.fc2):
-        torch.nn.init.normal_(layer.weight, std=0.02)
+    torch.nn.init.normal_(student.cau.enter.weight, std=0.02)
+    if student.cau.mlp is not None:
+        torch.nn.init.normal_(student.cau.mlp.fc2.weight, std=0.02)
     return student.requires_grad_(False)
 
 

@@ -64,6 +64,23 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
         train(module, module, 16, other, tmp_path / "a.pt", lambda row: None, resume=True)
 
 
+def test_a_finished_run_goes_on_with_more_steps(tmp_path: Path) -> None:
+    module, rows = Regression(), list[LogRow]()
+    train(module, module, 16, SETTINGS, tmp_path / "a.pt", lambda row: None)
+    longer = SETTINGS.model_copy(update={"steps": 10})
+    train(module, module, 16, longer, tmp_path / "a.pt", rows.append, resume=True)
+    assert [row.step for row in rows] == [8, 10]
+
+
+def test_an_unfinished_run_keeps_its_number_of_steps(tmp_path: Path) -> None:
+    module = Regression(stop_at=5)
+    with pytest.raises(KeyboardInterrupt):
+        train(module, module, 16, SETTINGS, tmp_path / "a.pt", lambda row: None)
+    longer = SETTINGS.model_copy(update={"steps": 10})
+    with pytest.raises(CheckpointError, match="other settings"):
+        train(module, module, 16, longer, tmp_path / "a.pt", lambda row: None, resume=True)
+
+
 def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:
     module = Regression()
     path = tmp_path / "a.pt"
