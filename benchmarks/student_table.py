@@ -80,6 +80,8 @@ PAPER: dict[str, Any] = {"residual": "mapped", "mixing_blocks": 0, "cau_mlp": Tr
 """The paper's form; the depth is all that is left."""
 HYBRID = PAPER | {"residual": "update", "mixing_blocks": 1}
 LITE = HYBRID | {"tokenizer": "lite"}
+LIGHT = LITE | {"mixing_blocks": 2, "depth": 2, "cau_mlp": False}
+"""What `distill` makes by default."""
 
 
 def _dso(name: str, headline: bool = False, **choices: Any) -> Run:
@@ -90,12 +92,12 @@ def all_runs() -> list[Run]:
     """The paper's student, ours, ablations and baselines."""
     return [
         _dso("hybrid", True, **HYBRID),
-        _dso("update", True, residual="update"),
-        _dso("anchored", True),
+        _dso("update", residual="update"),
+        _dso("anchored"),
         Run("fps", {"method": "fps", "tokens": ELASTIC}, True),
         Run("kmeans", {"method": "kmeans", "tokens": ELASTIC}, True),
-        *(Run(f"truncation-{k}", {"method": "truncation", "depth": k}, k < 4) for k in (1, 2, 3, 0, 4, 6)),
-        _dso("learned", True, query="learned"),
+        *(Run(f"truncation-{k}", {"method": "truncation", "depth": k}, k < 3) for k in (1, 2, 3, 0, 4, 6)),
+        _dso("learned", query="learned"),
         Run("tome", {"method": "tome", "tokens": ELASTIC}),
         Run("patchmerger", {"method": "patchmerger", "tokens": ELASTIC}),
         Run("mimicry", {"method": "mimicry"}),
@@ -121,13 +123,15 @@ def all_runs() -> list[Run]:
         ),
         *(_dso(f"lite-{h}", h == 32, **LITE, lite_width=h) for h in (32, 16, 64)),
         *(_dso(f"lite-32-depth-{k}", **LITE, depth=k) for k in (6, 4, 2)),
+        _dso("light-2-2", True, **LIGHT),
+        *(_dso(f"light-{m}-4", **LIGHT | {"mixing_blocks": m, "depth": 4}) for m in (1, 0)),
         *(
-            _dso(f"light-{m}-{k}", m == k == 2, **LITE | {"mixing_blocks": m, "cau_mlp": False}, depth=k)
-            for m, k in ((2, 2), (1, 4), (0, 4))
+            Run(f"light-2-2-{m}", {"method": m, "tokens": ELASTIC, **LIGHT})
+            for m in ("fps", "kmeans", "tome")
         ),
         *(
-            Run(f"lite-truncation-{k}", {"method": "truncation", "depth": k, "tokenizer": "lite"}, k < 4)
-            for k in (1, 2, 4)
+            Run(f"lite-truncation-{k}", {"method": "truncation", "depth": k, "tokenizer": "lite"}, k < 3)
+            for k in (1, 2, 3, 4)
         ),
         _dso("hybrid-32", **HYBRID | {"tokens": (*ELASTIC, 32)}),
     ]
