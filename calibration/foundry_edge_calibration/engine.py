@@ -10,10 +10,11 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 
+from foundry_edge_runtime.backends.pool import share_threads
+from foundry_edge_runtime.device import usable_cpus
 from foundry_edge_runtime.errors import BackendError
 
 Array = npt.NDArray[np.float32]
-DEFAULT_THREADS = 0  # all CPUs
 _QUIET = 3
 
 
@@ -31,10 +32,9 @@ def open_session(model: onnx.ModelProto, threads: int | None = None, literal: bo
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _QUIET
-    options.intra_op_num_threads = threads or DEFAULT_THREADS
+    share_threads(onnxruntime, options, threads or usable_cpus())
     if literal:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]

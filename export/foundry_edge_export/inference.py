@@ -171,9 +171,12 @@ class DenseAttention(nn.Module):
         """(B, n, d) to (B, n, d)."""
         count, width = x.shape[1:]
         per_head = width // self.heads
-        qkv = self.qkv(x).reshape(-1, count, 3, self.heads, per_head).permute(2, 0, 3, 1, 4)
-        weights = (qkv[0] @ qkv[1].transpose(2, 3) / per_head**0.5).softmax(dim=-1)
-        out: Tensor = self.proj((weights @ qkv[2]).transpose(1, 2).reshape(-1, count, width))
+        query, key, value = (
+            part.reshape(-1, count, self.heads, per_head) for part in self.qkv(x).split(width, dim=-1)
+        )
+        weights = (query.transpose(1, 2) @ key.permute(0, 2, 3, 1) / per_head**0.5).softmax(dim=-1)
+        mixed = weights @ value.transpose(1, 2)
+        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(-1, count, width))
         return out
 
 

@@ -107,7 +107,7 @@ def test_rung_by_rung_on_another_number_of_threads_gives_the_same_files(
     exported: ExportReport, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FOUNDRY_EDGE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("foundry_edge_calibration.engine.DEFAULT_THREADS", 3)
+    monkeypatch.setattr("foundry_edge_calibration.engine.usable_cpus", lambda: 3)
     monkeypatch.setattr("foundry_edge_export.build.trace", trace)
     out, threads = tmp_path / "bundle", torch.get_num_threads()
     torch.set_num_threads(1)
