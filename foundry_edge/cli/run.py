@@ -1,4 +1,4 @@
-"""`foundry-edge run SCAN|FOLDER|-`: the class and the features of a scan, within a budget."""
+"""`foundry-edge run SCAN|FOLDER|URI|-`: the class and the features of a scan, within a budget."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import typer
 Scan = Annotated[
     str,
     typer.Argument(
-        metavar="SCAN|FOLDER|-",
+        metavar="SCAN|FOLDER|URI|-",
         help="A scan, a folder, a bag, ros2:/topic, or '-': a scan or a list of paths on standard input.",
     ),
 ]

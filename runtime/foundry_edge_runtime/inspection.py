@@ -11,7 +11,9 @@ from typing import Any
 from foundry_edge_runtime.errors import FoundryEdgeError, InputError, printable
 from foundry_edge_runtime.pointcloud import Bounds, PointCloud
 from foundry_edge_runtime.readers import find_scans, read_scans
+from foundry_edge_runtime.readers.folders import find_objects
 from foundry_edge_runtime.readers.reading import union
+from foundry_edge_runtime.readers.uri import is_uri
 
 
 @dataclass(frozen=True)
@@ -126,12 +128,16 @@ def inspect_all(
 
 
 def expand(scans: Sequence[str | os.PathLike[str]]) -> Iterator[str | os.PathLike[str]]:
-    """Files as they are, folders as the scans in them.
+    """Files as they are, folders and prefixes of object stores as the scans in them.
 
     Raises:
-        InputError: a folder holds no scan.
+        InputError: a folder holds no scan, or a store cannot be reached.
+        MissingExtraError: what reads a store is not installed.
     """
     for scan in scans:
+        if is_uri(os.fspath(scan)):
+            yield from find_objects(os.fspath(scan))
+            continue
         if os.fspath(scan) == "-" or not Path(scan).is_dir():
             yield scan
             continue

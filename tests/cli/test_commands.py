@@ -128,7 +128,7 @@ def test_hostile_file_name_stays_on_one_line(called: Run, bundle: Path, scans: P
         (["{scan}", "--backend", "onnxruntime:tensorrt-rtx"], 3, "has no NvTensorRTRTXExecutionProvider"),
         (["{scan}", "--save", "/dev/null/x"], 3, "/dev/null/x"),
         (["{scan}", "--nosuch"], 2, "No such option: --nosuch"),
-        ([], 2, "Missing argument 'SCAN|FOLDER|-'; see `foundry-edge run --help`"),
+        ([], 2, "Missing argument 'SCAN|FOLDER|URI|-'; see `foundry-edge run --help`"),
     ],
 )
 def test_wrong_use_of_run(

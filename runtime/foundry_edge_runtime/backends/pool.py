@@ -1,7 +1,8 @@
 """One pool of CPU threads for all the ONNX Runtime sessions of a process.
 
-A session's own threads spin on for a while after each run, against the other sessions'. Four rungs that took
-turns on 2 CPUs, as in an adaptive session, needed two to four times as long as with one pool (docs/runtime.md).
+A session's own threads spin on for a while after each run, against the other sessions'. Four rungs that
+took turns on 2 CPUs, as in an adaptive session, needed up to four times as long as with one pool
+(docs/runtime.md).
 """
 
 from __future__ import annotations

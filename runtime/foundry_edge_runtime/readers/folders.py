@@ -9,6 +9,7 @@ from pathlib import Path
 from foundry_edge_runtime.errors import InputError
 from foundry_edge_runtime.readers.detect import SUFFIXES, is_text
 from foundry_edge_runtime.readers.table import is_number, lines_of
+from foundry_edge_runtime.readers.uri import suffix_of
 
 _AMBIGUOUS = (".txt", ".csv")
 """Suffixes that other files of a folder have too: these are looked into."""
@@ -36,6 +37,23 @@ def find_scans(folder: str | os.PathLike[str]) -> list[Path]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(parent, name) for name in files if not name.startswith(".")]
     return _each_once(sorted(path for path in found if _looks_like_scan(path)))
+
+
+def find_objects(uri: str) -> list[str]:
+    """URIs of the scans below a prefix of an object store, by their suffixes, sorted; one object is itself.
+
+    Raises:
+        InputError: there is none, or the store cannot be reached.
+        MissingExtraError: what reads it is not installed.
+    """
+    from foundry_edge_runtime.readers.objects import below  # noqa: PLC0415 - an extra
+
+    listed = below(uri)
+    found = [uri] if listed is None else [one for one in listed if suffix_of(one) in SUFFIXES]
+    if not found:
+        known = ", ".join(sorted(SUFFIXES))
+        raise InputError("no scan below it", where=uri, remedy=f"scans end in one of {known}")
+    return found
 
 
 def _cannot_list(error: OSError) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foundry_edge_runtime.errors import ScanError
+from foundry_edge_runtime.readers.uri import is_uri, suffix_of
 
 ByteArray = npt.NDArray[np.uint8]
 
@@ -169,13 +170,15 @@ class Source:
 
 
 def open_source(path: str | os.PathLike[str]) -> Source:
-    """Open a path, or standard input for "-".
+    """Open a path, the URI of an object, or standard input for "-".
 
     Raises:
         ScanError: missing, unreadable, empty, or not a regular file (FIFO, device, folder, socket).
+        MissingExtraError: it is an object, and what reads it is not installed.
+        StorageError: there is no room for the object.
     """
     name = os.fspath(path)
-    source = _from_stdin() if name == "-" else _from_path(name)
+    source = _from_stdin() if name == "-" else _from_object(name) if is_uri(name) else _from_path(name)
     if source.size == 0:
         source.close()
         raise source.error("the file is empty (0 bytes)", "copy it again")
@@ -185,6 +188,16 @@ def open_source(path: str | os.PathLike[str]) -> Source:
 def from_bytes(data: bytes, name: str = "bytes") -> Source:
     """A source over bytes in memory."""
     return Source(name=name, size=len(data), suffix=Path(name).suffix.lower(), _data=data)
+
+
+def _from_object(name: str) -> Source:
+    from foundry_edge_runtime.readers.objects import fetch  # noqa: PLC0415 - an extra
+
+    file = fetch(name)
+    info = os.fstat(file.fileno())
+    source = Source(name, info.st_size, suffix_of(name), _file=file)
+    source._stamp = (info.st_mtime_ns, info.st_ino)
+    return source
 
 
 def _from_path(name: str) -> Source:

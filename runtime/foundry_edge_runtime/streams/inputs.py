@@ -9,6 +9,7 @@ from pathlib import Path
 
 from foundry_edge_runtime.errors import InputError
 from foundry_edge_runtime.inspection import expand
+from foundry_edge_runtime.readers.uri import is_uri
 from foundry_edge_runtime.streams import lines
 from foundry_edge_runtime.streams.items import Item
 from foundry_edge_runtime.streams.queue import LiveQueue
@@ -39,8 +40,9 @@ def scans_of(scan: str | os.PathLike[str], *, watch: bool = False) -> Scans:
     """A file, the scans of a folder, standard input, or a live topic.
 
     Args:
-        scan: a path; "-" for standard input, which is a list of paths when its first line names an existing
-            file, else the bytes of one scan; "ros2:/topic" for the PointCloud2 messages of a ROS 2 topic.
+        scan: a path, or the URI of an object or of a prefix in a store (s3://bucket/scans); "-" for
+            standard input, which is a list of paths when its first line names an existing file or an
+            object, else the bytes of one scan; "ros2:/topic" for the PointCloud2 messages of a ROS 2 topic.
         watch: of a folder, wait for more.
 
     Raises:
@@ -59,6 +61,9 @@ def scans_of(scan: str | os.PathLike[str], *, watch: bool = False) -> Scans:
         return (
             Scans(lines.paths(), many=True) if lines.is_list_of_paths() else Scans([Item(name)], many=False)
         )
+    if is_uri(name):
+        objects = list(expand([name]))
+        return Scans([Item(os.fspath(one)) for one in objects], many=objects != [name])
     if Path(name).is_dir():
         found = [Item(os.fspath(path)) for path in expand([name])]
         return Scans(found, many=True, root=Path(name))
@@ -83,7 +88,7 @@ def refuse_missing(scans: Scans) -> None:
 
     if not scans.many:
         for item in scans.items:
-            if item is not None and item.name != STDIN:
+            if item is not None and item.name != STDIN and not is_uri(item.name):
                 open_source(item.name).close()
 
 

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from foundry_edge_runtime.errors import EnvironmentFault, InputError, StorageError
 from foundry_edge_runtime.inspection import Failure
+from foundry_edge_runtime.readers.uri import is_uri
 from foundry_edge_runtime.streams.items import Item, Items, Outcome
 
 SCHEMA = 1
@@ -199,9 +200,11 @@ def _short(key: str) -> bytes:
 
 
 def _key(item: Item) -> str | None:
-    """What a file is known by: its path, size and time; None for what is no file."""
+    """What a file is known by: its path, size and time; an object by its URI; None for what is neither."""
     if item.load is not None:
         return None
+    if is_uri(item.name):
+        return json.dumps([item.name])
     path = os.path.abspath(item.name)  # noqa: PTH100 - no link followed
     try:
         info = os.stat(path)  # noqa: PTH116

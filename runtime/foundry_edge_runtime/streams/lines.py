@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
+from foundry_edge_runtime.readers.uri import is_uri
 from foundry_edge_runtime.streams.items import TICK_SECONDS, Item
 
 _PEEK = 4096
@@ -17,9 +18,10 @@ _CHUNK = 1 << 16
 
 
 def is_list_of_paths() -> bool:
-    """Whether the first line on standard input names an existing file; nothing is taken from it."""
+    """Whether the first line on standard input names a file that exists, or an object; nothing is taken."""
     line, end, _ = _stdin().peek(_PEEK).partition(b"\n")
-    return bool(end) and b"\0" not in line and Path(os.fsdecode(line.rstrip(b"\r"))).is_file()
+    name = os.fsdecode(line.rstrip(b"\r"))
+    return bool(end) and b"\0" not in line and (is_uri(name) or Path(name).is_file())
 
 
 def paths() -> Iterator[Item | None]:
