@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,7 +63,7 @@ def soak(scans: int, bundle: str | None, workers: int) -> dict[str, Any]:
             for number, result in enumerate(running, 1):
                 failed += isinstance(result, Failure)
                 if number % max(scans // 100, 1) == 0:
-                    notes.append((number, resident_mb() or 0.0, _open_files(), threading.active_count()))
+                    notes.append((number, resident_mb() or 0.0, _open_files(), _threads()))
         seconds = time.monotonic() - started
     counts = running.counts.as_json()
     return {
@@ -89,6 +88,10 @@ def growth(notes: list[tuple[int, float, int, int]]) -> dict[str, Any]:
         "open_files": sorted({files for _, _, files, _ in steady}),
         "threads": sorted({threads for *_, threads in steady}),
     }
+
+
+def _threads() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))
 
 
 def _open_files() -> int:

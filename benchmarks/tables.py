@@ -234,9 +234,10 @@ def page(points: list[Point], recipes: list[dict[str, Any]], sets: list[str], im
         "## Quality",
         quality(points, sets),
         "## Cost",
-        "Multiply-accumulates of one cloud, attention included; a scene has 9375 groups. On the frontier is "
-        "what nothing cheaper beats in Smooth L1. Latency is eager PyTorch at batch 1, measured in turns "
-        "with the teacher.",
+        "Multiply-accumulates of one cloud, attention included; a scene has 9375 groups, all of which "
+        "attend to all in a block on all tokens (`run --scene` attends within windows: method.md). On the "
+        "frontier is what nothing cheaper beats in Smooth L1. Latency is eager PyTorch at batch 1, measured "
+        "in turns with the teacher.",
         cost(points),
         "## Frontier",
         *(f"![{name}]({name})" for name in images),
