@@ -1,6 +1,6 @@
 """Every way from points to features in one interleaved run: time, memory, multiply-accumulates.
 
-    python -m benchmarks.compare                 # ViT-S, batches 1, 8, 32, scenes; about 40 quiet minutes
+    python -m benchmarks.compare                 # ViT-S, batches 1, 8, 32, scenes; about 15 quiet minutes
     python -m benchmarks.compare --quick         # tiny sizes, to see that it runs
     python -m benchmarks.compare --docs          # docs/performance.md and plots anew, from the JSON
 
@@ -26,7 +26,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.comparing.interleaved import figures, interleave
+from benchmarks.comparing.interleaved import POOL_REST, figures, interleave
 from benchmarks.measured import keep
 from foundry_edge_runtime.grouping import Preprocessing, accelerate, group_points
 from foundry_edge_runtime.pointcloud import FloatArray
@@ -123,7 +123,7 @@ def object_rows(options: argparse.Namespace, work: Path, left_out: dict[str, str
             name: partial(whole, run, clouds(spec, batch), spec) for name, (_, run) in found.items()
         }
         turns["grouping alone"] = partial(_group_all, clouds(spec, batch), spec)
-        times = interleave(turns, options.seconds, options.rounds)
+        times = interleave(turns, options.seconds, options.rounds, POOL_REST)
         base = figures(times[BASELINE])["ms_median"]
         for name, taken in times.items():
             macs = found[name][0].macs if name in found else None

@@ -65,7 +65,7 @@ def medians(form: str, bundle: str | None, rungs: list[str], batches: list[int])
     engines = {
         rung.name: backend.load(held.graph(rung), spec) for rung in held.manifest.rungs if rung.name in rungs
     }
-    found = {}
+    found: dict[str, float] = {}
     for batch in batches:
         shape = (batch, spec.groups, spec.group_size, 3)
         groups = (np.random.default_rng(0).standard_normal(shape) * 0.1).astype(np.float32)

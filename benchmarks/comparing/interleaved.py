@@ -7,18 +7,22 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 
-REST = 0.005  # seconds between two contenders, so that no thread pool still spins
+REST = 0.005  # seconds between two contenders
+POOL_REST = 0.06  # the same where one has a pool of threads: ONNX Runtime's spin for 35 ms after a run
 WARM_UP = 2
 Times = dict[str, list[float]]
 
 
-def interleave(contenders: Mapping[str, Callable[[], object]], seconds: float, rounds: int = 5) -> Times:
+def interleave(
+    contenders: Mapping[str, Callable[[], object]], seconds: float, rounds: int = 5, rest: float = REST
+) -> Times:
     """Run every contender in turn, in an order drawn anew each round.
 
     Args:
         contenders: name -> what to time.
         seconds: go on for so long.
         rounds: but at least so many rounds, after two that are not counted.
+        rest: seconds before each run.
 
     Returns:
         Milliseconds of every run, by name.
@@ -29,7 +33,7 @@ def interleave(contenders: Mapping[str, Callable[[], object]], seconds: float, r
     while done < WARM_UP + rounds or time.monotonic() < end:
         rng.shuffle(names)
         for name in names:
-            time.sleep(REST)
+            time.sleep(rest)
             begin = time.perf_counter()
             contenders[name]()
             if done >= WARM_UP:
