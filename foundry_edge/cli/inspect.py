@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,7 +23,8 @@ def register(app: typer.Typer) -> None:
 
 def inspect(
     scans: Annotated[
-        list[str], typer.Argument(metavar="SCAN...", help="Files, folders (searched recursively), or '-'.")
+        list[str],
+        typer.Argument(metavar="SCAN...", help="Files, folders (searched recursively), URIs, or '-'."),
     ],
     salvage: options.Salvage = False,
     columns: options.Columns = None,
@@ -33,10 +33,10 @@ def inspect(
     json: options.Json = False,
 ) -> None:
     """Read and validate scans: points, fields, bounds, and what was dropped and why."""
+    from foundry_edge_runtime.inspection import are_many, inspect_all
     from foundry_edge_runtime.inspection import inspect as inspect_one
-    from foundry_edge_runtime.inspection import inspect_all
 
-    if len(scans) > 1 or (scans[0] != "-" and Path(scans[0]).is_dir()):
+    if are_many(scans):
         _many(inspect_all(scans, salvage=salvage, columns=columns, topic=topic, vertices=vertices), json)
         return
     result = inspect_one(scans[0], salvage=salvage, columns=columns, topic=topic, vertices=vertices)

@@ -127,6 +127,20 @@ def inspect_all(
             yield Failure(os.fspath(path), error)
 
 
+def are_many(scans: Sequence[str]) -> bool:
+    """Whether these may be several scans: more than one name, a folder, or a prefix of an object store.
+
+    Raises:
+        InputError: a store cannot be reached.
+        MissingExtraError: what reads a store is not installed.
+    """
+    if len(scans) != 1:
+        return True
+    if is_uri(scans[0]):
+        return list(expand(scans)) != list(scans)
+    return scans[0] != "-" and Path(scans[0]).is_dir()
+
+
 def expand(scans: Sequence[str | os.PathLike[str]]) -> Iterator[str | os.PathLike[str]]:
     """Files as they are, folders and prefixes of object stores as the scans in them.
 

@@ -14,7 +14,7 @@ pytest.importorskip("pyarrow.fs", reason="needs the extra store")
 
 from foundry_edge_runtime import read_points
 from foundry_edge_runtime.errors import InputError, MissingExtraError, ScanError, StorageError
-from foundry_edge_runtime.inspection import expand
+from foundry_edge_runtime.inspection import are_many, expand
 from foundry_edge_runtime.readers.uri import is_uri, name_of, suffix_of
 from foundry_edge_runtime.result import Result
 from foundry_edge_runtime.run import run
@@ -48,6 +48,8 @@ def test_names() -> None:
 def test_a_prefix_is_the_scans_below_it(store: Path) -> None:
     found = [str(uri) for uri in expand([store.as_uri()])]
     assert found == [(store / "a.npy").as_uri(), (store / "deep er" / "b #1.npy").as_uri()]
+    assert are_many([store.as_uri()])
+    assert not are_many(found[:1])
 
 
 def test_an_object_is_read_as_the_file_is(store: Path) -> None:
@@ -92,6 +94,12 @@ def test_what_is_not_there_is_said(store: Path) -> None:
         list(expand([empty.as_uri()]))
     with pytest.raises(ScanError, match="cannot be read"):
         read_points("s3:///no-bucket.pcd")
+
+
+def test_credentials_in_a_name_are_refused_and_not_repeated() -> None:
+    with pytest.raises(ScanError, match="holds credentials; set them in the environment") as caught:
+        read_points("s3://AKIA:secret@bucket/a.pcd")
+    assert "secret" not in str(caught.value)
 
 
 def test_no_room_is_said(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

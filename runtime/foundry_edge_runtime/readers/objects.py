@@ -73,6 +73,7 @@ def _looked_up(uri: str) -> tuple[Any, Any]:
     arrow, parts = _arrow(), urlsplit(uri)
     try:
         if parts.scheme in _BUCKETS:
+            _refuse_credentials(parts.scheme, parts.netloc)
             files = _bucket(f"{parts.scheme}://{parts.netloc}" + (f"?{parts.query}" if parts.query else ""))
             path = f"{parts.netloc}{unquote(parts.path)}".rstrip("/")
         else:
@@ -92,6 +93,16 @@ def _bucket(uri: str) -> Any:
 
 def _arrow() -> Any:
     return optional("pyarrow.fs", "store", "reading from an object store")
+
+
+def _refuse_credentials(scheme: str, bucket: str) -> None:
+    """Names are printed and kept, so they may hold no secrets."""
+    if "@" in bucket:
+        raise ScanError(
+            "holds credentials",
+            where=f"{scheme}://...@{bucket.rpartition('@')[2]}",
+            remedy="set them in the environment",
+        )
 
 
 def _hidden(path: str, start: int) -> bool:
