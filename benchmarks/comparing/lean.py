@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from foundry_edge_runtime.backends.ort import PROVIDERS, OnnxRuntimeBackend
-from foundry_edge_runtime.backends.pool import share_threads
 from foundry_edge_runtime.backends.registry import DEFAULT, available_backend
+from foundry_edge_runtime.backends.threads import set_threads
 from foundry_edge_runtime.bundle import load_bundle
 from foundry_edge_runtime.device import resident_mb
 
@@ -35,7 +35,7 @@ def opened(folder: Path, name: str, backend: str, threads: int) -> Any:
         return engines.load(bundle.graph(rung), bundle.manifest.preprocessing).run
     library = importlib.import_module("onnxruntime")
     options = library.SessionOptions()
-    share_threads(library, options, threads)
+    set_threads(options, threads)
     wanted = PROVIDERS[backend.partition(":")[2] or "cpu"]
     session = library.InferenceSession(str(folder / name), options, providers=[wanted])
     if session.get_providers()[0] != wanted:

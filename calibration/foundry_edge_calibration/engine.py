@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 
-from foundry_edge_runtime.backends.pool import share_threads
+from foundry_edge_runtime.backends.threads import set_threads
 from foundry_edge_runtime.device import usable_cpus
 from foundry_edge_runtime.errors import BackendError
 
@@ -32,7 +32,7 @@ def open_session(model: onnx.ModelProto, threads: int | None = None, literal: bo
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _QUIET
-    share_threads(onnxruntime, options, threads or usable_cpus())
+    set_threads(options, threads or usable_cpus())
     if literal:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:

@@ -8,13 +8,15 @@ from typing import Any
 
 from foundry_edge.training.processes import is_main_process
 from foundry_edge_runtime.errors import CheckpointError
-from foundry_edge_runtime.files import write_text
+from foundry_edge_runtime.files import sweep, write_text
 
 RUN = "run.json"
 
 
 def claim(out: Path, made_of: dict[str, Any], resume: bool) -> None:
     """Write run.json into the folder ``out``, or compare it with the one that is there.
+
+    Temporary files that a killed run left there are removed.
 
     Args:
         out: folder of the run.
@@ -24,6 +26,8 @@ def claim(out: Path, made_of: dict[str, Any], resume: bool) -> None:
     Raises:
         CheckpointError: the run there differs; the message names the first field.
     """
+    if is_main_process():
+        sweep(out)
     path, text = out / RUN, json.dumps(made_of, indent=2) + "\n"
     if not resume or not path.exists():
         if is_main_process():

@@ -40,6 +40,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+def sweep(folder: str | Path) -> None:
+    """Remove what killed writers left in a folder that nobody else is writing to."""
+    for partial in Path(folder).glob(".*.partial"):
+        partial.unlink(missing_ok=True)
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a whole text file atomically."""
     with replacing(path) as partial:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 from foundry_edge_runtime.backends import (
@@ -19,6 +20,7 @@ from foundry_edge_runtime.backends import (
 )
 from foundry_edge_runtime.backends.fake import FakeBackend
 from foundry_edge_runtime.backends.ort import OnnxRuntimeBackend
+from foundry_edge_runtime.backends.threads import set_threads
 from foundry_edge_runtime.bundle.load import Bundle, Graph, load_bundle
 from foundry_edge_runtime.errors import BackendError, BundleError, InputError
 from tests.runtime.tiny_bundle import GROUPS, LABELS, SIZE, WIDTH, build_graph, expected, write_bundle
@@ -170,3 +172,10 @@ def test_broken_onnxruntime_is_a_reason(monkeypatch: pytest.MonkeyPatch, bundle:
     with pytest.raises(BackendError, match="cannot be imported") as caught:
         OnnxRuntimeBackend().load(bundle.graph(bundle.manifest.rungs[0]), bundle.manifest.preprocessing)
     assert caught.value.exit_code == 3
+
+
+def test_threads_rest_after_a_run() -> None:
+    options = onnxruntime.SessionOptions()
+    set_threads(options, 3)
+    assert options.intra_op_num_threads == 3
+    assert options.get_session_config_entry("session.force_spinning_stop") == "1"

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from foundry_edge_runtime.backends.base import INPUTS, LOGITS, OUTPUTS, BackendStatus, EngineInfo, Outputs
-from foundry_edge_runtime.backends.pool import share_threads
 from foundry_edge_runtime.backends.probe import probed
+from foundry_edge_runtime.backends.threads import set_threads
 from foundry_edge_runtime.bundle.load import Graph
 from foundry_edge_runtime.device import usable_cpus
 from foundry_edge_runtime.errors import BackendError, BundleError, DeviceError, first_line
@@ -105,7 +105,7 @@ class OnnxRuntimeBackend:
         library = _library()
         options = library.SessionOptions()
         options.log_severity_level = _QUIET
-        share_threads(library, options, self._threads)
+        set_threads(options, self._threads)
         options.add_session_config_entry("session.load_model_format", "ONNX")
         options.add_session_config_entry(_FOLDER, str(graph.folder))
         options.add_session_config_entry(_ASSIGNMENT, "1")

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from foundry_edge_runtime.backends.pool import share_threads
 from foundry_edge_runtime.backends.registry import DEFAULT
+from foundry_edge_runtime.backends.threads import set_threads
 from foundry_edge_runtime.bundle.load import Bundle, Graph
 from foundry_edge_runtime.bundle.manifest import Scene
 from foundry_edge_runtime.device import usable_cpus
@@ -74,7 +74,7 @@ def _session(graph: Graph, stage: str, threads: int) -> Any:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _QUIET
-        share_threads(onnxruntime, options, threads)
+        set_threads(options, threads)
         options.enable_cpu_mem_arena = False
         options.enable_mem_pattern = False
         options.add_session_config_entry("session.load_model_format", "ONNX")
