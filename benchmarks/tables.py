@@ -225,7 +225,8 @@ def page(points: list[Point], recipes: list[dict[str, Any]], sets: list[str], im
         "`python -m benchmarks.student_table` writes. Do not edit.",
         "All methods share the teacher's frozen tokenizer (`lite-...` rows learn a light one of that width; "
         "`light-m-k` too, with m blocks on all tokens, k on the SuperTokens and no MLP in CAU, of which "
-        "`light-2-2` is what `distill` makes by default), the cached targets, the loop and the number of steps (a dedicated student has half of an "
+        "`light-2-2` is what `distill` makes by default), the cached targets, the loop and the number of "
+        "steps (a dedicated student has half of an "
         "elastic one's). [method.md](method.md) says what each one is. Rows with several seeds are mean ± "
         "sample standard deviation, the others are one seed. Probes are linear, on frozen pooled "
         "features, in percent on the test side, with a fixed penalty; 10-shot is the mean of ten draws of "
