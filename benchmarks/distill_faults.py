@@ -24,18 +24,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
+from benchmarks.export_faults import TINY
 from benchmarks.forked import killed, timed
 from benchmarks.measured import keep
 from foundry_edge import distill
-from foundry_edge.models.config import TeacherConfig
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.training.settings import TrainSettings
-from foundry_edge_runtime.grouping import Preprocessing
 
-TINY = TeacherConfig(
-    preprocessing=Preprocessing(points=128, groups=16, group_size=8), width=48, depth=2, heads=2
-)
 EVERY = 10
 SETTINGS = TrainSettings(
     steps=100, batch=16, precision="32-true", accelerator="cpu", checkpoint_every=EVERY, log_every=1

@@ -11,7 +11,7 @@ from typing import Any
 from foundry_edge_runtime.errors import FoundryEdgeError, InputError, printable
 from foundry_edge_runtime.pointcloud import Bounds, PointCloud
 from foundry_edge_runtime.readers import find_scans, read_scans
-from foundry_edge_runtime.readers.folders import find_objects
+from foundry_edge_runtime.readers.folders import find_objects, is_object
 from foundry_edge_runtime.readers.reading import union
 from foundry_edge_runtime.readers.uri import is_uri
 
@@ -137,7 +137,7 @@ def are_many(scans: Sequence[str]) -> bool:
     if len(scans) != 1:
         return True
     if is_uri(scans[0]):
-        return list(expand(scans)) != list(scans)
+        return not is_object(scans[0])
     return scans[0] != "-" and Path(scans[0]).is_dir()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from foundry_edge_runtime.files import replacing
-from foundry_edge_runtime.readers.uri import is_uri, name_of
+from foundry_edge_runtime.readers.uri import absolute, name_of
 from foundry_edge_runtime.result import Result
 
 
@@ -28,10 +28,8 @@ def feature_file(source: str, folder: Path, root: Path | None = None, scan: int 
     number = "" if scan is None else f".{scan:06d}"
     if root is not None:
         return folder / f"{os.path.relpath(source, root)}{number}.npz"
-    name = source if is_uri(source) else os.path.abspath(source)  # noqa: PTH100 - no link followed
-    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
-    last = name_of(source) if is_uri(source) else Path(source).name
-    return folder / f"{last.strip('-') or 'stdin'}-{digest}{number}.npz"
+    digest = hashlib.sha256(os.fsencode(absolute(source))).hexdigest()[:8]
+    return folder / f"{name_of(source).strip('-') or 'stdin'}-{digest}{number}.npz"
 
 
 def save_features(result: Result, path: Path, *, per_point: bool = False) -> Result:

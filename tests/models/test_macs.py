@@ -41,7 +41,8 @@ FORMS: list[dict[str, object]] = [
     {"query": "anchored"},
     {"query": "learned"},
     {"mixing_blocks": 1, "residual": "update"},
-    {"depth": 1, "routing": "soft", "cau_mlp": False},
+    {"depth": 1, "routing": "soft"},
+    {"cau_mlp": False},
     {"tokenizer": "lite", "lite_width": 16},
 ]
 

@@ -31,6 +31,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "soft": {"residual": "update", "routing": "soft"},
     "cosine": {"query": "cosine"},
     "learned": {"query": "learned", "mixing_blocks": 1},
+    "lite": {"tokenizer": "lite", "mixing_blocks": 1, "residual": "update"},
     "default": {"tokenizer": "lite", "mixing_blocks": 1, "depth": 1, "residual": "update", "cau_mlp": False},
 }
 TOLERANCE = 1e-5

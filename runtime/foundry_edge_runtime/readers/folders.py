@@ -39,6 +39,13 @@ def find_scans(folder: str | os.PathLike[str]) -> list[Path]:
     return _each_once(sorted(path for path in found if _looks_like_scan(path)))
 
 
+def is_object(uri: str) -> bool:
+    """Whether a URI names one object, and not a prefix; errors as those of `find_objects`."""
+    from foundry_edge_runtime.readers.objects import is_single  # noqa: PLC0415 - an extra
+
+    return is_single(uri)
+
+
 def find_objects(uri: str) -> list[str]:
     """URIs of the scans below a prefix of an object store, by their suffixes, sorted; one object is itself.
 

@@ -1,7 +1,7 @@
 """Scans in object stores and other remote file systems: s3://bucket/scans, gs://, abfs://, hdfs://, file://.
 
-They are named by URIs as pyarrow understands them (extra ``store``), options and credentials included:
-``s3://bucket/key?region=eu-west-1``; without any, those of the environment count.
+They are named by URIs as pyarrow understands them (extra ``store``), options included:
+``s3://bucket/key?region=eu-west-1``. Credentials come from the environment.
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ from foundry_edge_runtime.readers.optional import optional
 
 _BUCKETS = ("s3", "gs", "gcs")  # one client serves every object of a bucket
 _CHECK = "check the URI, the credentials and the network"
+
+
+def is_single(uri: str) -> bool:
+    """Whether a URI names one object, and not a prefix; errors as those of `below`."""
+    return bool(_looked_up(uri)[1].is_file)
 
 
 def below(uri: str) -> list[str] | None:

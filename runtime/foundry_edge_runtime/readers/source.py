@@ -193,11 +193,7 @@ def from_bytes(data: bytes, name: str = "bytes") -> Source:
 def _from_object(name: str) -> Source:
     from foundry_edge_runtime.readers.objects import fetch  # noqa: PLC0415 - an extra
 
-    file = fetch(name)
-    info = os.fstat(file.fileno())
-    source = Source(name, info.st_size, suffix_of(name), _file=file)
-    source._stamp = (info.st_mtime_ns, info.st_ino)
-    return source
+    return _opened(name, fetch(name))
 
 
 def _from_path(name: str) -> Source:
@@ -210,15 +206,19 @@ def _from_path(name: str) -> Source:
         raise ScanError(
             "no such file: the name holds a NUL byte", where=name, remedy="check the path"
         ) from None
-    file = os.fdopen(descriptor, "rb", buffering=0)
-    info = os.fstat(descriptor)
-    source = Source(name, info.st_size, Path(name).suffix.lower(), _file=file)
-    source._stamp = (info.st_mtime_ns, info.st_ino)
+    source = _opened(name, os.fdopen(descriptor, "rb", buffering=0))
     try:
-        _require_regular(name, info.st_mode)
+        _require_regular(name, os.fstat(descriptor).st_mode)
     except ScanError:
         source.close()
         raise
+    return source
+
+
+def _opened(name: str, file: BinaryIO) -> Source:
+    info = os.fstat(file.fileno())
+    source = Source(name, info.st_size, suffix_of(name), _file=file)
+    source._stamp = (info.st_mtime_ns, info.st_ino)
     return source
 
 

@@ -1,7 +1,8 @@
-"""Names of objects in stores, and how they differ from paths."""
+"""Names of scans: paths, and URIs of objects in stores."""
 
 from __future__ import annotations
 
+import os
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -14,11 +15,16 @@ def is_uri(name: str) -> bool:
     return bool(found) and scheme.lower() in SCHEMES
 
 
-def name_of(uri: str) -> str:
-    """The last part of an object's name."""
-    return PurePosixPath(unquote(urlsplit(uri).path)).name
+def absolute(name: str) -> str:
+    """What a scan is called wherever the command stands; no link is followed."""
+    return name if is_uri(name) else os.path.abspath(name)  # noqa: PTH100
 
 
-def suffix_of(uri: str) -> str:
-    """Lower-case suffix of an object's name."""
-    return PurePosixPath(name_of(uri)).suffix.lower()
+def name_of(name: str) -> str:
+    """The last part of a scan's name."""
+    return PurePosixPath(unquote(urlsplit(name).path) if is_uri(name) else name).name
+
+
+def suffix_of(name: str) -> str:
+    """Lower-case suffix of a scan's name, "" without one."""
+    return PurePosixPath(name_of(name)).suffix.lower()

@@ -61,13 +61,9 @@ def scans_of(scan: str | os.PathLike[str], *, watch: bool = False) -> Scans:
         return (
             Scans(lines.paths(), many=True) if lines.is_list_of_paths() else Scans([Item(name)], many=False)
         )
-    if is_uri(name):
-        objects = list(expand([name]))
-        return Scans([Item(os.fspath(one)) for one in objects], many=objects != [name])
-    if Path(name).is_dir():
-        found = [Item(os.fspath(path)) for path in expand([name])]
-        return Scans(found, many=True, root=Path(name))
-    return Scans([Item(name)], many=False)
+    found = [os.fspath(one) for one in expand([name])]
+    root = Path(name) if Path(name).is_dir() else None
+    return Scans([Item(one) for one in found], many=root is not None or found != [name], root=root)
 
 
 def outside(scans: Scans, folder: Path | None) -> Iterator[Item | None]:

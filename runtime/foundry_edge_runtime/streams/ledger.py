@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from foundry_edge_runtime.errors import EnvironmentFault, InputError, StorageError
 from foundry_edge_runtime.inspection import Failure
-from foundry_edge_runtime.readers.uri import is_uri
+from foundry_edge_runtime.readers.uri import absolute
 from foundry_edge_runtime.streams.items import Item, Items, Outcome
 
 SCHEMA = 1
@@ -203,9 +203,7 @@ def _key(item: Item) -> str | None:
     """What a file is known by: its path, size and time; an object by its URI; None for what is neither."""
     if item.load is not None:
         return None
-    if is_uri(item.name):
-        return json.dumps([item.name])
-    path = os.path.abspath(item.name)  # noqa: PTH100 - no link followed
+    path = absolute(item.name)
     try:
         info = os.stat(path)  # noqa: PTH116
     except OSError:
