@@ -30,16 +30,29 @@ def scans(tmp_path: Path) -> Path:
     return folder
 
 
-def records(*arguments: str | Path) -> tuple[int, list[dict[str, Any]], str]:
+def records(*arguments: str | Path, **variables: str) -> tuple[int, list[dict[str, Any]], str]:
+    token = {"RAY_AUTH_TOKEN": "0123456789abcdef" * 2}  # else Ray keeps one in the home
     done = subprocess.run(
         [str(PROGRAM), "run", *map(str, arguments), "--json"],
         capture_output=True,
         text=True,
-        env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
+        env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0", **token, **variables},
         timeout=280,
         check=False,
     )
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra cluster")
+def test_home_that_takes_no_token_is_one_line(scans: Path, bundle_folder: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.write_text("no folder")
+    status, _, told = records(
+        scans, "--bundle", bundle_folder, "--cluster", "auto", HOME=str(home), RAY_AUTH_TOKEN=""
+    )
+    assert status == 3
+    assert "RAY_AUTH_TOKEN" in told.splitlines()[-1]
+    assert "Traceback" not in told
 
 
 @pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra cluster")

@@ -104,8 +104,19 @@ class Cluster:
                     where=f"--cluster {address}",
                     remedy="start it with `ray start`, or check the address",
                 ) from None
-            notify("no Ray cluster is running here; started one on this machine alone")
+            notify("no Ray cluster is running here; one is started on this machine alone")
+            self._start(quiet)
+
+    def _start(self, quiet: dict[str, Any]) -> None:
+        try:
             self._ray.init(include_dashboard=False, **quiet)
+        except OSError as error:
+            raise EnvironmentFault(
+                f"Ray cannot start here: {_last_line(error)}",
+                where=f"--cluster {AUTO}",
+                remedy="make the path writable; for the token that Ray keeps in the home, setting RAY_AUTH_TOKEN "
+                "to a secret of 32 characters does as well",
+            ) from None
 
     def _outcome(self, row: dict[str, Any], listed: list[Item]) -> Outcome:
         result = row["result"]
