@@ -114,8 +114,8 @@ class Cluster:
             raise EnvironmentFault(
                 f"Ray cannot start here: {_last_line(error)}",
                 where=f"--cluster {AUTO}",
-                remedy="make the path writable; for the token that Ray keeps in the home, setting RAY_AUTH_TOKEN "
-                "to a secret of 32 characters does as well",
+                remedy="make the path writable, or set RAY_AUTH_TOKEN to a secret of 32 characters, "
+                "so that Ray keeps none in the home",
             ) from None
 
     def _outcome(self, row: dict[str, Any], listed: list[Item]) -> Outcome:
