@@ -2,7 +2,7 @@
 
     python -m benchmarks.student_table --data ../shared/data --teacher runs/teacher \
         --probe ../shared/data/infomr69.npz ../shared/data/modelnet10.npz ../shared/data/parts_psb.npz
-    python benchmarks/tables.py
+    python -m benchmarks.tables
 
 One run trains one method with one seed and gives a row per budget. A finished run is written at once to
 benchmarks/results/student_<run>_<seed>.json and not repeated; an interrupted one continues from its

@@ -1,8 +1,9 @@
-"""Draw docs/results.md and its plots from the JSON of benchmarks/student_table.py.
+"""Draw docs/results.md and its plots from the JSON of student_table.py and evaluate_all.py.
 
-    python benchmarks/tables.py
+    python -m benchmarks.tables
 
 Headline rows are mean and sample standard deviation over their seeds; the others are one seed, and say so.
+Only what was made of the teacher named, or of the weights that ship now, is drawn.
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from benchmarks.markdown import cell, table
+from benchmarks.shipped import section
+from foundry_edge.models.load import model_folder
+from foundry_edge.models.store import weights_sha256
 from foundry_edge_runtime.files import replacing, write_text
 
 RESULTS = Path(__file__).parent / "results"
@@ -68,32 +73,20 @@ class Point:
         return statistics.fmean(values) if values else None
 
 
-def load(folder: Path) -> tuple[list[Point], list[dict[str, Any]]]:
-    """Points in order of their Smooth L1, and the recipes found."""
+def load(folder: Path, teacher_sha256: str) -> tuple[list[Point], list[dict[str, Any]]]:
+    """Points of one teacher in order of their Smooth L1, and the recipes found."""
     rows: dict[tuple[str, int | None], list[dict[str, Any]]] = {}
     recipes: list[dict[str, Any]] = []
     for path in sorted(folder.glob("student_*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
+        if record["recipe"]["teacher_sha256"] != teacher_sha256:
+            continue
         if record["recipe"] not in recipes:
             recipes.append(record["recipe"])
         for row in record["rows"]:
             rows.setdefault((row["run"], row["tokens"]), []).append(row)
     points = [Point(run, tokens, tuple(found)) for (run, tokens), found in rows.items()]
     return sorted(points, key=lambda p: (p.mean("smooth_l1") is None, p.mean("smooth_l1") or 0.0)), recipes
-
-
-def cell(values: list[float], digits: int, scale: float = 1.0) -> str:
-    """``mean`` or ``mean +- deviation``; a dash where there is nothing."""
-    if not values:
-        return "-"
-    mean = f"{scale * statistics.fmean(values):.{digits}f}"
-    return f"{mean} ± {scale * statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
-
-
-def table(header: list[str], rows: Iterable[list[str]]) -> str:
-    """A Markdown table."""
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
 def quality(points: list[Point], sets: list[str]) -> str:
@@ -191,6 +184,15 @@ PRICES: dict[str, Callable[[Point], float]] = {
 }
 
 
+SHIPPED = (
+    "The embedded teacher and student, engines of the embedded bundle where a precision other than fp32 is "
+    "named, and three networks of random weights with batch norms calibrated on the set's training side. "
+    "Test sides, percent unless it is a cosine or Smooth L1 to the teacher, ± sample standard deviation over "
+    "seeds (over networks for random weights); every choice was made on a fifth of the training side. "
+    "[evaluation.md](evaluation.md) says what each protocol does; the command of every row is in the JSON."
+)
+
+
 def main() -> None:
     """Write docs/results.md and the plots beside it."""
     parser = argparse.ArgumentParser(
@@ -198,8 +200,9 @@ def main() -> None:
     )
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--docs", type=Path, default=DOCS)
+    parser.add_argument("--teacher", default="embedded:teacher", help="whose students are drawn")
     options = parser.parse_args()
-    points, recipes = load(options.results)
+    points, recipes = load(options.results, weights_sha256(model_folder(options.teacher)))
     sets = sorted({name for p in points for row in p.rows for name in row.get("probes", {})})
     plot(points, PRICES, ["smooth_l1"], options.docs / "student_smooth_l1.png")
     images = ["student_smooth_l1.png"]
@@ -207,7 +210,8 @@ def main() -> None:
         images.append(f"student_{name}.png")
         what = next(key for key in KEYS if any(p.values("probes", name, key) for p in points))
         plot(points, PRICES, ["probes", name, what], options.docs / images[-1])
-    write_text(options.docs / "results.md", page(points, recipes, sets, images))
+    text = page(points, recipes, sets, images, section(options.results))
+    write_text(options.docs / "results.md", text)
 
 
 def recipe_line(recipe: dict[str, Any]) -> str:
@@ -217,12 +221,17 @@ def recipe_line(recipe: dict[str, Any]) -> str:
     return f"Teacher {recipe['teacher_sha256'][:16]}...: `{command}`"
 
 
-def page(points: list[Point], recipes: list[dict[str, Any]], sets: list[str], images: list[str]) -> str:
+def page(
+    points: list[Point], recipes: list[dict[str, Any]], sets: list[str], images: list[str], shipped: str
+) -> str:
     """docs/results.md."""
     parts = [
-        "# Results: students against their baselines",
-        "Made by `python benchmarks/tables.py` from benchmarks/results/student_*.json, which "
-        "`python -m benchmarks.student_table` writes. Do not edit.",
+        "# Results: students against their baselines, and what ships",
+        "Made by `python -m benchmarks.tables` from benchmarks/results/student_*.json, which "
+        "`python -m benchmarks.student_table` writes, and evaluate_*.json, which "
+        "`python benchmarks/evaluate_all.py --data ../shared/data` writes. Do not edit.",
+        *(["## Shipped weights", SHIPPED, shipped] if shipped else []),
+        "## Methods, distilled alike",
         "All methods share the teacher's frozen tokenizer (`lite-...` rows learn a light one of that width; "
         "`light-m-k` too, with m blocks on all tokens, k on the SuperTokens and no MLP in CAU, of which "
         "`light-2-2` is what `distill` makes by default), the cached targets, the loop and the number of "
@@ -233,15 +242,15 @@ def page(points: list[Point], recipes: list[dict[str, Any]], sets: list[str], im
         "ten training shapes per class. `teacher` is the teacher itself, `random` is random weights with "
         "calibrated batch norms.",
         *map(recipe_line, recipes),
-        "## Quality",
+        "### Quality",
         quality(points, sets),
-        "## Cost",
+        "### Cost",
         "Multiply-accumulates of one cloud, attention included; a scene has 9375 groups, all of which "
         "attend to all in a block on all tokens (`run --scene` attends within windows: method.md). On the "
         "frontier is what nothing cheaper beats in Smooth L1. Latency is eager PyTorch at batch 1, measured "
         "in turns with the teacher.",
         cost(points),
-        "## Frontier",
+        "### Frontier",
         *(f"![{name}]({name})" for name in images),
     ]
     return "\n\n".join(parts) + "\n"

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import student_table, tables
+from benchmarks import evaluate_all, student_table, tables
+from benchmarks.shipped import section
 from foundry_edge.models.config import TeacherConfig
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
@@ -73,8 +74,28 @@ def test_a_run_is_trained_judged_written_once_and_drawn(
     student_table.main()
     assert (out / "student_lite-16_0.json").stat().st_mtime_ns == written
 
-    monkeypatch.setattr(sys, "argv", f"tables --results {out} --docs {tmp_path}".split())
+    monkeypatch.setattr(sys, "argv", f"tables --results {out} --docs {tmp_path} --teacher {teacher}".split())
     tables.main()
     page = (tmp_path / "results.md").read_text()
     assert f"| lite-16 | 4 | 1 | {rows[2]['smooth_l1']:.4f} |" in page
     assert (tmp_path / "student_smooth_l1.png").stat().st_size > 1000
+
+
+def test_shipped_weights_are_judged_and_drawn_until_they_change(
+    teacher: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "results"
+    words = f"evaluate_all --data {data} --models {teacher} random --like {teacher} --networks 2 --seeds 0"
+    words += f" --protocols probe fewshot --out {out} --runs {tmp_path / 'random'}"
+    monkeypatch.setattr(sys, "argv", words.split())
+    evaluate_all.main()
+    rows = json.loads((out / "evaluate_boxes.json").read_text())["rows"]
+    assert [row["protocol"] for row in rows] == ["probe"] * 3 + ["fewshot"] * 3
+
+    page = section(out)
+    assert "### boxes: 20 training shapes, 10 test shapes" in page
+    assert f"| {teacher} | - | fp32 | {rows[0]['metrics']['accuracy']:.1f} |" in page
+    assert "| random weights, calibrated BN | - | fp32 |" in page
+
+    save_weights(teacher, TINY, Teacher(TINY))
+    assert str(teacher) not in section(out)

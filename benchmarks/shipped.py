@@ -1,0 +1,86 @@
+"""The part of docs/results.md on the shipped weights, from the rows of evaluate_all.py; drawn by tables.py."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.markdown import cell, table
+from foundry_edge.evaluation.rungs import open_rungs
+
+COLUMNS = {
+    "probe": {"accuracy": "linear"},
+    "svm": {"accuracy": "SVM"},
+    "finetune": {"accuracy": "fine-tuned"},
+    "fewshot": {
+        "5way_10shot": "5-way 10-shot",
+        "10way_10shot": "10-way 10-shot",
+        "10way_20shot": "10-way 20-shot",
+        "all_10shot": "all classes 10-shot",
+    },
+    "parts": {
+        "instance_miou": "instance mIoU",
+        "class_miou": "class mIoU",
+        "probe_instance_miou": "probe: instance mIoU",
+        "probe_class_miou": "probe: class mIoU",
+    },
+    "fidelity": {"cosine_mean": "cosine", "cosine_worst": "worst cloud", "smooth_l1": "Smooth L1"},
+}
+"""Protocol -> metric -> how a column calls it."""
+PLAIN = frozenset(COLUMNS["fidelity"])
+Row = dict[str, Any]
+Judged = tuple[str, int | None, str]
+
+
+def section(folder: Path) -> str:
+    """A table for each set: teacher, student at every budget, engines, random weights; "" without rows."""
+    tables = []
+    for path in sorted(folder.glob("evaluate_*.json")):
+        rows = _current(json.loads(path.read_text(encoding="utf-8"))["rows"])
+        if rows:
+            sizes = f"{rows[0]['training_samples']} training shapes, {rows[0]['samples']} test shapes"
+            tables += [f"### {rows[0]['data']}: {sizes}", _table(rows)]
+    return "\n\n".join(tables)
+
+
+def _current(rows: list[Row]) -> list[Row]:
+    """The rows that are of the weights that the models have now; random weights never change."""
+    named = {row["model"] for row in rows if row["network_seed"] is None}
+    digests = {rung.digest[:16] for name in named for rung in open_rungs(name)}
+    return [row for row in rows if row["network_seed"] is not None or row["weights"] in digests]
+
+
+def _table(rows: list[Row]) -> str:
+    judged: dict[Judged, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        judged[row["model"], row["tokens"], row["precision"]][row["protocol"]].append(row)
+    columns = [
+        (protocol, metric, title)
+        for protocol, metrics in COLUMNS.items()
+        for metric, title in metrics.items()
+        if any(metric in row["metrics"] for row in rows if row["protocol"] == protocol)
+    ]
+    lines = [
+        [_name(key[0]), "-" if key[1] is None else str(key[1]), key[2]]
+        + [_cell(judged[key][protocol], metric) for protocol, metric, _ in columns]
+        for key in sorted(judged, key=lambda key: (key[0], key[1] or 0, key[2]))
+    ]
+    return table(["model", "s", "precision", *(title for *_, title in columns)], lines)
+
+
+def _name(model: str) -> str:
+    return model.removeprefix("embedded:")
+
+
+def _cell(rows: list[Row], metric: str) -> str:
+    """Of several networks mean and deviation over them; of one, those over its seeds."""
+    digits = 4 if metric in PLAIN else 1
+    values = [row["metrics"][metric] for row in rows if metric in row["metrics"]]
+    if len(values) != 1:
+        return cell(values, digits)
+    deviation = rows[0]["metrics"].get(f"{metric}_std")
+    spread = "" if not deviation else f" ± {deviation:.{digits}f}"
+    return f"{statistics.fmean(values):.{digits}f}{spread}"
