@@ -1,4 +1,4 @@
-"""The part of docs/results.md on the shipped weights, from the rows of evaluate_all.py; drawn by tables.py."""
+"""The part of docs/results.md on the shipped weights, from the rows of evaluate_all.py; see tables.py."""
 
 from __future__ import annotations
 
