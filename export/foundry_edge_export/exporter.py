@@ -12,7 +12,7 @@ from foundry_edge.models.store import weights_sha256
 from foundry_edge_calibration.clouds import DEFAULT_SAMPLES
 from foundry_edge_calibration.methods import DEFAULT_METHOD
 from foundry_edge_calibration.placement import DEFAULT_POLICY
-from foundry_edge_export.build import Workshop
+from foundry_edge_export.build import build
 from foundry_edge_export.bundle_files import assemble, merge, read_bundle, read_drafts
 from foundry_edge_export.commit import check_replaceable, commit
 from foundry_edge_export.draft import Draft
@@ -26,6 +26,7 @@ from foundry_edge_export.report_files import write_report
 from foundry_edge_export.scene import make_scene, old_scene, scene_key, with_scene
 from foundry_edge_export.settings import ExportSettings
 from foundry_edge_export.size import Size
+from foundry_edge_export.workshop import Workshop
 from foundry_edge_runtime.bundle import Manifest
 from foundry_edge_runtime.errors import BundleError, GateError, MissingExtraError
 
@@ -191,7 +192,7 @@ class _Export:
         missing = tuple(precision for precision, key in keys.items() if key not in known)
         yield from merge([known[key] for key in keys.values() if key in known], [])
         if missing:
-            yield from self.workshop.build(size, missing)
+            yield from build(self.workshop, size, missing)
 
     def _report(self, asked: list[Draft], drafts: list[Draft], manifest: Manifest | None) -> ExportReport:
         """What was made; without a manifest, nothing of it was kept."""

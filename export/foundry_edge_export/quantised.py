@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import onnx
 
@@ -21,10 +20,8 @@ from foundry_edge_export.parity import relative_parity
 from foundry_edge_export.precisions import HALF
 from foundry_edge_export.rounding import with_rounding
 from foundry_edge_export.size import Size
+from foundry_edge_export.workshop import Workshop
 from foundry_edge_runtime.bundle.manifest import Calibration
-
-if TYPE_CHECKING:
-    from foundry_edge_export.build import Workshop
 
 SENSITIVITY_CLOUDS = 64
 
