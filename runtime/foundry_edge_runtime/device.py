@@ -30,6 +30,12 @@ def cpu_model() -> str:
     return names.get("model name") or names.get("hardware") or platform.processor() or "unknown"
 
 
+def multiplies_in_bfloat16() -> bool:
+    """Whether this is an Arm CPU under Linux with the instructions for bfloat16 products (FEAT_BF16)."""
+    words = _read(Path("/proc/cpuinfo")).split()
+    return platform.machine().lower() in ("aarch64", "arm64") and "bf16" in words
+
+
 def gpus() -> list[str]:
     """NVIDIA GPUs that the driver shows; empty without a driver. Nothing is loaded or started."""
     found = sorted(_NVIDIA.glob("*/information")) if _NVIDIA.is_dir() else []

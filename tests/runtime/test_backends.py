@@ -21,7 +21,9 @@ from foundry_edge_runtime.backends import (
 from foundry_edge_runtime.backends.fake import FakeBackend
 from foundry_edge_runtime.backends.ort import OnnxRuntimeBackend
 from foundry_edge_runtime.backends.threads import set_threads
+from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle, Graph, load_bundle
+from foundry_edge_runtime.choice import choose
 from foundry_edge_runtime.errors import BackendError, BundleError, InputError
 from tests.runtime.tiny_bundle import GROUPS, LABELS, SIZE, WIDTH, build_graph, expected, write_bundle
 
@@ -90,6 +92,35 @@ def test_missing_provider_is_an_error_and_not_the_cpu(bundle: Bundle) -> None:
     assert caught.value.exit_code == 3
     with pytest.raises(BackendError, match="has no NvTensorRTRTX"):
         available_backend("onnxruntime:tensorrt-rtx")
+
+
+@pytest.mark.parametrize(
+    ("machine", "features", "able"),
+    [
+        ("aarch64", "Features : fp asimd bf16 i8mm", True),
+        ("aarch64", "Features : fp asimd", False),
+        ("x86_64", "flags : avx512_bf16 bf16", False),
+    ],
+)
+def test_bfloat16_products_are_for_arm_cpus_that_have_them(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, machine: str, features: str, able: bool
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr("foundry_edge_runtime.device._read", lambda path: features)
+    backend = get_backend("onnxruntime:bf16")
+    assert backend.status().available is able
+    if not able:
+        with pytest.raises(BackendError, match="no Arm CPU that multiplies in bfloat16"):
+            backend.load(bundle.graph(bundle.manifest.rungs[0]), bundle.manifest.preprocessing)
+        return
+    engine = backend.load(bundle.graph(bundle.manifest.rungs[0]), bundle.manifest.preprocessing)
+    assert engine.describe().backend == "onnxruntime:bf16"
+    assert np.isfinite(engine.run(*clouds(2)).tokens).all()
+
+
+def test_bfloat16_is_never_chosen_by_itself(bundle: Bundle) -> None:
+    assert choose(bundle.manifest, None, Budget()).backend == "onnxruntime"
+    assert choose(bundle.manifest, None, Budget(backend="onnxruntime:bf16")).backend == "onnxruntime:bf16"
 
 
 def test_provider_that_falls_back_is_an_error(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

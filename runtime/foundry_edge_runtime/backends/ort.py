@@ -15,19 +15,23 @@ from foundry_edge_runtime.backends.base import INPUTS, LOGITS, OUTPUTS, BackendS
 from foundry_edge_runtime.backends.probe import probed
 from foundry_edge_runtime.backends.threads import set_threads
 from foundry_edge_runtime.bundle.load import Graph
-from foundry_edge_runtime.device import usable_cpus
+from foundry_edge_runtime.device import multiplies_in_bfloat16, usable_cpus
 from foundry_edge_runtime.errors import BackendError, BundleError, DeviceError, first_line
 from foundry_edge_runtime.grouping import Preprocessing
 from foundry_edge_runtime.pointcloud import FloatArray
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
+    "bf16": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
     "tensorrt-rtx": "NvTensorRTRTXExecutionProvider",
 }
+_ON_CPU = ("cpu", "bf16")
 _REPAIR = "repair the GPU libraries, or choose --backend onnxruntime"
 _REINSTALL = "install a build of onnxruntime that has it, or choose another --backend"
+_BF16 = "mlas.enable_gemm_fastmath_arm64_bfloat16"
+_NO_BF16 = "this is no Arm CPU that multiplies in bfloat16, or not Linux"
 _ASSIGNMENT = "session.record_ep_graph_assignment_info"
 _SUM = bytes.fromhex(  # a model that adds x (1,) to itself, to try a provider with: opset 17, IR 8
     "080812003a350a0e0a01780a017812017922034164641201705a0f0a0178120a0a08080112040a020801"
@@ -42,7 +46,7 @@ class OnnxRuntimeBackend:
     """Loads graphs with ONNX Runtime.
 
     Args:
-        provider: a key of `PROVIDERS`.
+        provider: a key of `PROVIDERS`; ``bf16`` is the CPU with FP32 products rounded to bfloat16.
         threads: CPU threads; None takes the CPUs this process may use.
     """
 
@@ -61,7 +65,7 @@ class OnnxRuntimeBackend:
         A provider other than the CPU is tried in a process of its own.
         """
         status = self._built()
-        if self._provider == "cpu" or not status.available:
+        if self._provider in _ON_CPU or not status.available:
             return status
         return probed(self.name)
 
@@ -85,6 +89,8 @@ class OnnxRuntimeBackend:
             library = _library()
         except BackendError as error:
             return BackendStatus(self.name, available=False, reason=error.problem)
+        if self._provider == "bf16" and not multiplies_in_bfloat16():
+            return BackendStatus(self.name, available=False, version=library.__version__, reason=_NO_BF16)
         built = wanted in library.get_available_providers()
         reason = "" if built else f"this build of onnxruntime has no {wanted}"
         return BackendStatus(self.name, built, library.__version__, reason)
@@ -97,7 +103,7 @@ class OnnxRuntimeBackend:
         session = self._session(graph)
         self._refuse_other_provider(session)
         _check_contract(session, graph, spec)
-        device = "cpu" if self._provider == "cpu" else "cuda:0"
+        device = "cpu" if self._provider in _ON_CPU else "cuda:0"
         info = EngineInfo(self.name, status.version, device, self._threads, detail=_assignment(session))
         return OnnxRuntimeEngine(session, info, spec)
 
@@ -109,6 +115,8 @@ class OnnxRuntimeBackend:
         options.add_session_config_entry("session.load_model_format", "ONNX")
         options.add_session_config_entry(_FOLDER, str(graph.folder))
         options.add_session_config_entry(_ASSIGNMENT, "1")
+        if self._provider == "bf16":
+            options.add_session_config_entry(_BF16, "1")
         wanted = PROVIDERS[self._provider]
         providers = [wanted] if wanted == PROVIDERS["cpu"] else [wanted, PROVIDERS["cpu"]]
         try:

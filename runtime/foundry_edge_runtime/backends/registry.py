@@ -10,7 +10,7 @@ from foundry_edge_runtime.errors import BackendError, InputError
 DEFAULT = "onnxruntime"
 PLANNED = ("tensorrt", "tensorrt-rtx")
 """Backends whose engines are built ahead, by `foundry-edge build`."""
-_PROVIDERS = ("cuda", "tensorrt", "tensorrt-rtx")
+_PROVIDERS = ("bf16", "cuda", "tensorrt", "tensorrt-rtx")
 
 # name -> module, class, arguments; modules are imported when their backend is asked for
 _KNOWN: dict[str, tuple[str, str, tuple[str, ...]]] = {
