@@ -26,7 +26,9 @@ def register(app: typer.Typer) -> None:
 def pretrain(
     data: options.Data = None,
     out: Annotated[Path, typer.Option(help="Folder for the teacher.")] = Path("foundry-out/teacher"),
-    objective: Annotated[str, typer.Option(help="staged (mae, then jepa), mae or jepa.")] = "staged",
+    objective: Annotated[
+        str, typer.Option(help="staged (mae, then jepa; the better of the two is kept), mae or jepa.")
+    ] = "staged",
     epochs: Annotated[
         float, typer.Option(help="Passes over the data, all stages together.", min=0.01)
     ] = 20.0,
@@ -72,7 +74,9 @@ def pretrain(
         or "none (no labelled set)"
     )
     console.print(
-        f"Trained on {report.shapes} shapes in {report.seconds:.0f} s; teacher in {out}.", highlight=False
+        f"Trained on {report.shapes} shapes in {report.seconds:.0f} s; the teacher after "
+        f"{report.stage} is in {out}.",
+        highlight=False,
     )
     console.print(f"Linear probe on a validation split of the training side: {probes}.", highlight=False)
     console.print(f"Next: foundry-edge distill --teacher {out}", highlight=False)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from foundry_edge.data.corpus import grouped_corpus, training_side
 from foundry_edge.data.groupings import GroupedShapes
@@ -51,12 +53,14 @@ class PretrainReport:
         out: folder of the teacher.
         shapes: training shapes.
         seconds: wall time.
+        stage: whose teacher was kept, "mae" or "jepa".
         probes: set name -> linear-probe accuracy in percent on a validation split of its training side.
     """
 
     out: Path
     shapes: int
     seconds: float
+    stage: str
     probes: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:
@@ -86,6 +90,9 @@ def pretrain(
     resume: bool = False,
 ) -> PretrainReport:
     """Pre-train a teacher without labels on the training sides of ``data``.
+
+    Of the staged recipe the teacher after JEPA is kept, unless the mean of the validation probes was higher
+    after MAE. Where no set has labels, there is nothing to judge by, and JEPA's is kept.
 
     Args:
         data: .npz data sets or folders of them; None is the embedded sample set.
@@ -125,19 +132,28 @@ def pretrain(
         if is_main_process():
             save_weights(out, config, run.teacher)
             plot_loss(out / "log.jsonl", out / "loss.png")
-    accuracies = {p.name: round(p.accuracy(run.teacher), 2) for p in run.probes}
-    return PretrainReport(out, len(corpus), round(time.perf_counter() - started, 1), accuracies)
+    return PretrainReport(out, len(corpus), round(time.perf_counter() - started, 1), run.kept, run.found)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Run:
+    """The stages in turn; the teacher is the better one so far.
+
+    Attributes:
+        kept: name of the stage it comes from.
+        found: its accuracies by the validation probes.
+    """
+
     teacher: Teacher
     corpus: GroupedShapes
     probes: list[ValidationProbe]
     out: Path
     resume: bool
+    kept: str = ""
+    found: dict[str, float] = field(default_factory=dict)
 
     def stage(self, stage: Stage, settings: TrainSettings) -> None:
+        before = {name: tensor.clone() for name, tensor in self.teacher.state_dict().items()}
         module = _objective(stage, self.teacher, self.corpus)
         plan = _plan(settings, stage, len(self.corpus))
         checkpoint = self.out / f"checkpoint-{stage.name}.pt"
@@ -145,6 +161,21 @@ class _Run:
             probes = watch_probes(report, self.teacher, self.probes, PROBE_EVERY)
             watch = chained(report.row, watch_collapse(report), probes)
             train(module, module, len(self.corpus), plan, checkpoint, watch, self.resume)
+            self._keep_the_better(stage.name, before, report)
+
+    def _keep_the_better(self, name: str, before: dict[str, Tensor], report: Report) -> None:
+        found = {p.name: round(p.accuracy(self.teacher), 2) for p in self.probes}
+        if self.kept and found and fmean(found.values()) < fmean(self.found.values()):
+            self.teacher.load_state_dict(before)
+            lower = f"{fmean(found.values()):.1f} % after {fmean(self.found.values()):.1f} %"
+            report.console.print(
+                f"{name} lowered the validation probes ({lower} on average): the teacher after {self.kept} "
+                "is kept",
+                highlight=False,
+                soft_wrap=True,
+            )
+        else:
+            self.kept, self.found = name, found
 
 
 def _objective(

@@ -117,6 +117,26 @@ def test_pretrain_lowers_the_loss_and_resumes(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*.partial"))
 
 
+@pytest.mark.parametrize("jepa_harms", [True, False])
+def test_of_the_staged_recipe_the_better_teacher_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], jepa_harms: bool
+) -> None:
+    """A stage that takes all meaning from the features, before or after one that leaves them."""
+
+    def stage(module: MaskedReconstruction | JointEmbedding, *_: object) -> None:
+        if isinstance(module, JointEmbedding) is jepa_harms:
+            torch.nn.init.zeros_(module.teacher.encoder.norm.weight)
+        else:
+            torch.nn.init.ones_(module.teacher.encoder.norm.weight)
+
+    monkeypatch.setattr("foundry_edge.training.pretrain.train", stage)
+    monkeypatch.setattr("foundry_edge.training.pretrain.plot_loss", lambda *_: None)
+    report = pretrain(None, tmp_path, config=TINY, epochs=1)
+    assert report.stage == ("mae" if jepa_harms else "jepa")
+    assert bool(load_teacher(tmp_path).encoder.norm.weight.all())
+    assert ("the teacher after mae is kept" in capsys.readouterr().err) is jepa_harms
+
+
 def test_data_without_a_training_side_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "only_test.npz"
     points = np.random.default_rng(0).integers(-30000, 30000, (4, 200, 3)).astype(np.int16)
