@@ -12,75 +12,17 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, relu
+from torch.nn.functional import relu
 
 from foundry_edge.models.dso import COSINE_SCALE, SupertokenAssignment
 from foundry_edge.models.gate import Gate
 from foundry_edge.models.heads import pool
 from foundry_edge.models.reducer import content
 from foundry_edge.models.student import Student
-from foundry_edge.models.tokenizer import Tokenizer, fold_batch_norm
-from foundry_edge.models.transformer import Attention, Block
+from foundry_edge.models.transformer import Block
+from foundry_edge_export.dense import Dense, DenseBlock, DenseMlp, constant
+from foundry_edge_export.folded_tokenizer import folded_tokenizer
 from foundry_edge_runtime.errors import InputError
-
-
-class Dense(nn.Module):
-    """x @ weight + bias with weight (in, out); bias (out,) may be absent."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__()
-        self.weight = _constant(weight.T)
-        self.bias = None if bias is None else _constant(bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., in) to (..., out)."""
-        product = x @ self.weight
-        return product if self.bias is None else product + self.bias
-
-
-class FoldedTokenizer(nn.Module):
-    """`Tokenizer` in eval mode, with its constants folded."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        super().__init__()
-        weight1, bias1 = fold_batch_norm(tokenizer.conv1, tokenizer.norm1)
-        weight3, bias3 = fold_batch_norm(tokenizer.conv3, tokenizer.norm2)
-        pooled_part, point_part = weight3.chunk(2, dim=1)
-        bias2 = tokenizer.conv2.bias
-        self.enter = Dense(weight1, bias1)
-        self.pooled = Dense(tokenizer.conv2.weight, None)
-        self.pooled_bias = _constant(bias2)
-        self.group = Dense(pooled_part, bias3 + point_part @ bias2)
-        self.point = Dense(point_part @ tokenizer.conv2.weight, None)
-        self.leave = Dense(tokenizer.conv4.weight, None)
-        self.leave_bias = _constant(tokenizer.conv4.bias)
-        reduce = tokenizer.reduce
-        self.reduce = None if reduce is None else Dense(reduce.weight, reduce.bias)
-
-    def forward(self, groups: Tensor) -> Tensor:
-        """Groups (B, c, K, 3) to tokens (B, c, d)."""
-        hidden = relu(self.enter(groups))
-        pooled = self.pooled(hidden).amax(dim=2) + self.pooled_bias
-        hidden = relu(self.point(hidden) + self.group(pooled).unsqueeze(2))
-        tokens: Tensor = self.leave(hidden).amax(dim=2) + self.leave_bias
-        if self.reduce is not None:
-            tokens = self.reduce(tokens)
-        return tokens
-
-
-def folded_tokenizer(tokenizer: nn.Module) -> nn.Module:
-    """A tokenizer's inference form, which may change the module given.
-
-    The mini-PointNet is folded. Any other computes as it is, its linear layers as `Dense`.
-    """
-    return FoldedTokenizer(tokenizer) if type(tokenizer) is Tokenizer else _with_dense(tokenizer)
-
-
-def _with_dense(module: nn.Module) -> nn.Module:
-    for name, child in module.named_children():
-        dense = Dense(child.weight, child.bias) if isinstance(child, nn.Linear) else _with_dense(child)
-        setattr(module, name, dense)
-    return module
 
 
 class FoldedAssignment(nn.Module):
@@ -101,7 +43,7 @@ class FoldedAssignment(nn.Module):
             self.compare = Dense(COSINE_SCALE * unit(seeds), None)
             return
         self.query = Dense(dso.query.weight, None)
-        self.seeds = _constant(seeds)
+        self.seeds = constant(seeds)
 
     def logits(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Assignment logits (B, c, s) of tokens and positions (B, c, d)."""
@@ -156,58 +98,6 @@ class RankedGate(nn.Module):
         chosen = self.logits(tokens, positions).topk(self.bypassed, dim=1, largest=False).indices
         numbers = torch.arange(tokens.shape[1], device=tokens.device)
         return (chosen.unsqueeze(-1) == numbers).to(tokens.dtype)
-
-
-class DenseAttention(nn.Module):
-    """`Attention` with its maps as `Dense`."""
-
-    def __init__(self, attention: Attention) -> None:
-        super().__init__()
-        self.heads = attention.heads
-        self.qkv = Dense(attention.qkv.weight, attention.qkv.bias)
-        self.proj = Dense(attention.proj.weight, attention.proj.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, n, d) to (B, n, d)."""
-        count, width = x.shape[1:]
-        per_head = width // self.heads
-        query, key, value = (
-            part.reshape(-1, count, self.heads, per_head) for part in self.qkv(x).split(width, dim=-1)
-        )
-        weights = (query.transpose(1, 2) @ key.permute(0, 2, 3, 1) / per_head**0.5).softmax(dim=-1)
-        mixed = weights @ value.transpose(1, 2)
-        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(-1, count, width))
-        return out
-
-
-class DenseMlp(nn.Module):
-    """Two `Dense` with a GELU between."""
-
-    def __init__(self, fc1: nn.Linear, fc2: nn.Linear) -> None:
-        super().__init__()
-        self.fc1 = Dense(fc1.weight, fc1.bias)
-        self.fc2 = Dense(fc2.weight, fc2.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., d) to (..., d)."""
-        out: Tensor = self.fc2(gelu(self.fc1(x)))
-        return out
-
-
-class DenseBlock(nn.Module):
-    """`Block` with its maps as `Dense`."""
-
-    def __init__(self, block: Block) -> None:
-        super().__init__()
-        self.norm1, self.norm2 = block.norm1, block.norm2
-        self.attn = DenseAttention(block.attn)
-        self.mlp = DenseMlp(block.mlp.fc1, block.mlp.fc2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, n, d) to (B, n, d)."""
-        x = x + self.attn(self.norm1(x))
-        out: Tensor = x + self.mlp(self.norm2(x))
-        return out
 
 
 class InferenceStudent(nn.Module):
@@ -357,10 +247,6 @@ def _gate(student: Student) -> Gate:
             "the student has no gate", where="--bypass", remedy="leave it out, or distil with --gate"
         )
     return student.gate
-
-
-def _constant(value: Tensor) -> nn.Parameter:
-    return nn.Parameter(value.detach().clone(memory_format=torch.contiguous_format), requires_grad=False)
 
 
 def unit(x: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ from foundry_edge.models.fixed import FixedStudent
 from foundry_edge.models.load import load_student
 from foundry_edge.models.student import Student
 from foundry_edge.models.tokenizer import Tokenizer
-from foundry_edge_export.inference import InferenceStudent, folded_tokenizer
+from foundry_edge_export.folded_tokenizer import folded_tokenizer
+from foundry_edge_export.inference import InferenceStudent
 from foundry_edge_runtime.errors import InputError
 from tests.export.conftest import BUDGETS, TINY
 
