@@ -24,21 +24,32 @@ class Dense(nn.Module):
 
 
 class DenseAttention(nn.Module):
-    """`Attention` with its maps as `Dense`."""
+    """`Attention` with its maps as `Dense`, and one bias of its qkv left.
+
+    A bias of the keys adds the same to all logits of a query, which Softmax does not see. One of the values
+    is added to every weighted mean, whose weights sum to 1, so the projection's bias can hold it.
+    """
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()
         self.heads = attention.heads
-        self.qkv = Dense(attention.qkv.weight, attention.qkv.bias)
-        self.proj = Dense(attention.proj.weight, attention.proj.bias)
+        self.qkv = Dense(attention.qkv.weight, None)
+        query = value = None
+        if attention.qkv.bias is not None:
+            query, _, value = attention.qkv.bias.chunk(3)
+        self.query_bias = None if query is None else constant(query)
+        proj = attention.proj
+        bias = proj.bias if value is None else proj.bias + proj.weight @ value
+        self.proj = Dense(proj.weight, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, n, d) to (B, n, d)."""
         count, width = x.shape[1:]
         per_head = width // self.heads
-        query, key, value = (
-            part.reshape(-1, count, self.heads, per_head) for part in self.qkv(x).split(width, dim=-1)
-        )
+        query, key, value = self.qkv(x).split(width, dim=-1)
+        if self.query_bias is not None:
+            query = query + self.query_bias
+        query, key, value = (part.reshape(-1, count, self.heads, per_head) for part in (query, key, value))
         weights = (query.transpose(1, 2) @ key.permute(0, 2, 3, 1) / per_head**0.5).softmax(dim=-1)
         mixed = weights @ value.transpose(1, 2)
         out: Tensor = self.proj(mixed.transpose(1, 2).reshape(-1, count, width))

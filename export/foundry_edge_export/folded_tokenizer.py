@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
+from foundry_edge.models.lite_tokenizer import COORDINATE_SCALE, LiteTokenizer
 from foundry_edge.models.tokenizer import Tokenizer, fold_batch_norm
 from foundry_edge_export.dense import Dense, constant
 
@@ -39,12 +40,34 @@ class FoldedTokenizer(nn.Module):
         return tokens
 
 
+class FoldedLiteTokenizer(nn.Module):
+    """`LiteTokenizer` with the scale of the coordinates in its weights, and a bias behind the maximum."""
+
+    def __init__(self, tokenizer: LiteTokenizer) -> None:
+        super().__init__()
+        self.enter = Dense(COORDINATE_SCALE * tokenizer.enter.weight, tokenizer.enter.bias)
+        self.point = Dense(tokenizer.point.weight, None)
+        self.point_bias = constant(tokenizer.point.bias)
+        self.group = Dense(tokenizer.group.weight, tokenizer.group.bias)
+        self.leave = Dense(tokenizer.leave.weight, tokenizer.leave.bias)
+
+    def forward(self, groups: Tensor) -> Tensor:
+        """Groups (B, c, K, 3) to tokens (B, c, d)."""
+        pooled = self.point(relu(self.enter(groups))).amax(dim=2) + self.point_bias
+        tokens: Tensor = self.leave(relu(self.group(relu(pooled))))
+        return tokens
+
+
 def folded_tokenizer(tokenizer: nn.Module) -> nn.Module:
     """A tokenizer's inference form, which may change the module given.
 
-    The mini-PointNet is folded. Any other computes as it is, its linear layers as `Dense`.
+    The mini-PointNet and the light one are folded. Any other computes as it is, its linear layers as `Dense`.
     """
-    return FoldedTokenizer(tokenizer) if type(tokenizer) is Tokenizer else _with_dense(tokenizer)
+    if type(tokenizer) is Tokenizer:
+        return FoldedTokenizer(tokenizer)
+    if type(tokenizer) is LiteTokenizer:
+        return FoldedLiteTokenizer(tokenizer)
+    return _with_dense(tokenizer)
 
 
 def _with_dense(module: nn.Module) -> nn.Module:

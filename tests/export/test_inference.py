@@ -13,6 +13,8 @@ from foundry_edge.models.fixed import FixedStudent
 from foundry_edge.models.load import load_student
 from foundry_edge.models.student import Student
 from foundry_edge.models.tokenizer import Tokenizer
+from foundry_edge.models.transformer import Attention
+from foundry_edge_export.dense import DenseAttention
 from foundry_edge_export.folded_tokenizer import folded_tokenizer
 from foundry_edge_export.inference import InferenceStudent
 from foundry_edge_runtime.errors import InputError
@@ -71,6 +73,16 @@ def test_every_form_of_the_student_is_computed_exactly(form: dict[str, object]) 
     module = InferenceStudent(student, 2, torch.float64)
     expected = student.double()(groups.double(), centers.double(), 2)
     torch.testing.assert_close(module(groups.double(), centers.double())[0], expected, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_attention_keeps_one_bias_and_computes_the_same(biased: bool) -> None:
+    torch.manual_seed(7)
+    attention = Attention(48, 4, biased).double()
+    for parameter in attention.parameters():
+        torch.nn.init.normal_(parameter)
+    x = torch.randn(3, 10, 48, dtype=torch.float64)
+    torch.testing.assert_close(DenseAttention(attention)(x), attention(x), atol=1e-10, rtol=1e-10)
 
 
 @pytest.mark.parametrize("bypassed", [0, 1, 5, 16])
