@@ -26,7 +26,10 @@ from foundry_edge_runtime.errors import InputError
 
 
 class FoldedAssignment(nn.Module):
-    """`SupertokenAssignment` for one budget: hard assignment, queries folded, values on s rows."""
+    """`SupertokenAssignment` for one budget: hard assignment, queries folded, values on s rows.
+
+    Unless routing is soft, no key is computed: queries take their matrix (`SupertokenAssignment.scores`).
+    """
 
     def __init__(self, dso: SupertokenAssignment, count: int) -> None:
         super().__init__()
@@ -38,25 +41,35 @@ class FoldedAssignment(nn.Module):
         if self.kind == "learned":
             self.compare = Dense(seeds @ dso.key.weight / seeds.shape[1] ** 0.5, None)
             return
-        self.key = Dense(dso.key.weight, None)
+        self.key = Dense(dso.key.weight if self.soft else dso.key.weight.T, None)
         if self.kind == "cosine":
-            self.compare = Dense(COSINE_SCALE * unit(seeds), None)
+            directions = unit(seeds)
+            self.compare = Dense(
+                COSINE_SCALE * directions if self.soft else directions @ dso.key.weight, None
+            )
             return
         self.query = Dense(dso.query.weight, None)
         self.seeds = constant(seeds)
 
-    def logits(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """Assignment logits (B, c, s) of tokens and positions (B, c, d)."""
+    def scores(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Scores (B, c, s) of tokens and positions (B, c, d): logits where routing is soft."""
         if self.kind == "learned":
             learned: Tensor = self.compare(tokens)
             return learned
         x = content(tokens, positions)
-        keys = unit(self.key(x))
+        return self.compared(x, x[:, : self.count])
+
+    def compared(self, x: Tensor, anchors: Tensor) -> Tensor:
+        """Scores (..., n, s) of the content (..., n, d) of tokens and of the anchors (..., s, d)."""
+        compared = unit(self.key(x)) if self.soft else x
         if self.kind == "cosine":
-            cosine: Tensor = self.compare(keys)
+            cosine: Tensor = self.compare(compared)
             return cosine
-        queries = unit(self.query(x[:, : self.count]) + self.seeds)
-        return COSINE_SCALE * (keys @ queries.transpose(1, 2))
+        queries = unit(self.query(anchors) + self.seeds[: anchors.shape[-2]])
+        if self.soft:
+            return COSINE_SCALE * (compared @ queries.transpose(-1, -2))
+        folded: Tensor = self.key(queries)
+        return compared @ folded.transpose(-1, -2)
 
     def forward(
         self, tokens: Tensor, positions: Tensor, merging: Tensor | None = None
@@ -68,14 +81,14 @@ class FoldedAssignment(nn.Module):
             positions: (B, c, d).
             merging: (B, c) of 0 and 1, which tokens count in the means; None means all.
         """
-        logits = self.logits(tokens, positions)
-        winner = logits.argmax(dim=-1, keepdim=True)
+        scores = self.scores(tokens, positions)
+        winner = scores.argmax(dim=-1, keepdim=True)
         assignment = (winner == torch.arange(self.count, device=winner.device)).to(tokens.dtype)
         share = assignment.transpose(1, 2)
         if merging is not None:
             share = share * merging.unsqueeze(1)
         size = share.sum(dim=2, keepdim=True).clamp_min(1.0)
-        routes = logits.softmax(dim=-1) if self.soft else assignment
+        routes = scores.softmax(dim=-1) if self.soft else assignment
         return self.value(share @ tokens / size), share @ positions / size, routes
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from foundry_edge.models.config import Query, StudentConfig
+from foundry_edge.models.config import Query, Routing, StudentConfig
 from foundry_edge.models.dso import SupertokenAssignment
 from foundry_edge.models.fixed import FixedStudent
 from foundry_edge.models.load import load_student
@@ -38,11 +38,12 @@ def test_equals_the_student(models: Path, count: int) -> None:
     torch.testing.assert_close(pooled[:, : TINY.width], expected.mean(dim=1), atol=2e-5, rtol=0)
 
 
+@pytest.mark.parametrize("routing", ["hard", "soft"])
 @pytest.mark.parametrize("query", ["learned", "cosine", "anchored"])
 @pytest.mark.parametrize("count", BUDGETS)
-def test_every_kind_of_queries_folds_exactly(query: Query, count: int) -> None:
+def test_every_kind_of_queries_folds_exactly(query: Query, count: int, routing: Routing) -> None:
     torch.manual_seed(3)
-    student = Student(StudentConfig(teacher=TINY, tokens=BUDGETS, query=query))
+    student = Student(StudentConfig(teacher=TINY, tokens=BUDGETS, query=query, routing=routing))
     dso = student.dso
     assert isinstance(dso, SupertokenAssignment)
     for weight in (dso.supertokens, dso.query.weight, dso.key.weight):
@@ -51,8 +52,10 @@ def test_every_kind_of_queries_folds_exactly(query: Query, count: int) -> None:
     module = InferenceStudent(student, count, torch.float64)
     student.double()
     tokens, positions = student.tokenizer(groups.double()), student.position(centers.double())
-    expected = dso.logits(tokens, positions, count)
-    torch.testing.assert_close(module.dso.logits(tokens, positions), expected, atol=1e-10, rtol=0)
+    scores, logits = module.dso.scores(tokens, positions), dso.logits(tokens, positions, count)
+    if routing == "soft":
+        torch.testing.assert_close(scores, logits, atol=1e-10, rtol=0)
+    assert torch.equal(scores.argmax(dim=-1), logits.argmax(dim=-1))
 
 
 @pytest.mark.parametrize(
