@@ -1,7 +1,7 @@
 """The driver interface through pycuda, without ``pycuda.autoinit``: the primary context, pushed and popped.
 
-pycuda frees streams and events when their objects go, and needs the context to be current then; memory has a
-``free()``. It has no calls for CUDA graphs.
+pycuda frees streams, events and modules when their objects go, and needs the context to be current then;
+memory has a ``free()``. It has no calls for the capture of CUDA graphs.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from foundry_edge_runtime.backends.cuda.driver import FULL, Attributes, Bytes, Handle, unimportable
+from foundry_edge_runtime.backends.cuda.driver import FULL, Attributes, Bytes, Handle, Kernel, unimportable
 from foundry_edge_runtime.errors import BackendError, DeviceError, first_line
 
 _NAME = "pycuda"
+_EXACT = ["--fmad=false", "--ftz=false"]
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING, which pycuda does not name
 
 
@@ -184,6 +185,38 @@ class PyCuda:
 
     def destroy_graph(self, graph: Handle) -> None:
         """There are no graphs to free."""
+
+    def compile(self, source: str, capability: tuple[int, int]) -> bytes:
+        """See `Driver.compile`; pycuda calls ``nvcc`` and keeps what it made in a cache of its own."""
+        target = "sm_{}{}".format(*capability)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it warns of whatever nvcc says when all went well
+                compiler = import_module("pycuda.compiler")
+                code: bytes = compiler.compile(source, options=_EXACT, no_extern_c=True, arch=target)
+        except (ImportError, OSError, self._cu.Error) as error:
+            problem = f"the kernels cannot be compiled: {first_line(error)}"
+            raise BackendError(
+                problem, where=_NAME, remedy="put the CUDA toolkit's nvcc on the PATH"
+            ) from error
+        return code
+
+    def load_module(self, code: bytes) -> Handle:
+        """See `Driver.load_module`."""
+        with self._errors():
+            return [self._cu.module_from_buffer(code)]
+
+    def unload_module(self, module: Handle) -> None:
+        """See `Driver.unload_module`."""
+        module.clear()
+
+    def run_kernel(self, module: Handle, kernel: Kernel, stream: Handle) -> None:
+        """See `Driver.run_kernel`; a function keeps its module alive, so none is kept."""
+        grid, block = (kernel.blocks, 1), (kernel.threads, 1, 1)
+        with self._errors():
+            function = module[0].get_function(kernel.name)
+            function.prepare([value.dtype for value in kernel.arguments])
+            function.prepared_async_call(grid, block, stream[0], *kernel.arguments, shared_size=kernel.shared)
 
 
 def _library() -> Any:
