@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -26,8 +27,8 @@ class Ready:
 
 
 def grouping_engine(engine: Engine) -> GroupingEngine | None:
-    """The engine, if it groups by itself here."""
-    return engine if isinstance(engine, GroupingEngine) and engine.groups_itself else None
+    """The engine, if it groups by itself here; asked by name, for `isinstance` of a protocol takes 0.1 ms."""
+    return cast("GroupingEngine", engine) if getattr(engine, "groups_itself", False) else None
 
 
 def make_ready(xyz: FloatArray, spec: Preprocessing, engine: Engine) -> Ready:

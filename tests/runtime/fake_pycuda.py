@@ -247,7 +247,7 @@ class _Module:
 
 
 class _Function:
-    """It keeps its module alive."""
+    """It keeps its module alive; and this is Python in pycuda, too, so a traceback refers to it."""
 
     def __init__(self, calls: _Calls, module: _Module, name: str) -> None:
         self._calls, self._module, self._name = calls, module, name
@@ -264,10 +264,9 @@ class _Function:
         *values: Any,
         shared_size: int = 0,
     ) -> None:
-        calls, handle, number, name = self._calls, stream.handle, self._module.number, self._name
         arguments: list[ctypes._SimpleCData[Any]] = [
             kind(int(value)) for kind, value in zip(self._types, values, strict=True)
         ]
         assert (grid[1:], block[1:]) == ((1,), (1, 1))
-        del self, stream
-        calls(calls.gpu.run, number, name, grid[0], block[0], shared_size, arguments, handle)
+        place = grid[0], block[0], shared_size, arguments, stream.handle
+        self._calls(self._calls.gpu.run, self._module.number, self._name, *place)

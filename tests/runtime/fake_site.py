@@ -36,8 +36,13 @@ def install(
 def install_compilers(
     monkeypatch: pytest.MonkeyPatch, *, refusal: str = "", by_nvcc: Exception | None = None
 ) -> None:
-    """Compilers that have compiled nothing yet; they take everything, or refuse with these words."""
+    """Compilers that have compiled nothing yet; they take everything, or refuse with these words.
+
+    Blocks are small from then on: each thread of an emulated block costs time.
+    """
     monkeypatch.setattr(grouping, "_code", {})
+    for name in ("_SAMPLING_THREADS", "_SORTING_THREADS"):
+        monkeypatch.setattr(grouping, name, 3)
     monkeypatch.setitem(sys.modules, "cuda.bindings.nvrtc", nvrtc(refusal))
     monkeypatch.setitem(sys.modules, "pycuda.compiler", pycuda_compiler(by_nvcc))
 

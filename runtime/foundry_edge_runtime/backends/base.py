@@ -93,9 +93,8 @@ class SplitEngine(Protocol):
         """Compute as `Engine.run` does, and time the parts instead of giving the result."""
 
 
-@runtime_checkable
-class GroupingEngine(Protocol):
-    """An engine that may group by itself, beside what `Engine` asks for."""
+class GroupingEngine(Engine, Protocol):
+    """An engine that may group by itself."""
 
     @property
     def groups_itself(self) -> bool:

@@ -16,6 +16,8 @@ from foundry_edge_runtime.grouping import Preprocessing, group_prepared
 from foundry_edge_runtime.grouping.sampling import farthest_from_centroid
 from foundry_edge_runtime.pointcloud import FloatArray
 
+_TIED = 8  # clouds: a wrong order of operations changes the groups of each with some luck only
+
 
 class SampledPoints:
     """Room for B sampled clouds on both sides, grouped on the device; made with the context current.
@@ -100,7 +102,7 @@ def open_grouping(device: Device, spec: Preprocessing) -> GpuGrouping:
 
 
 def _check(device: Device, kernels: GroupingKernels) -> None:
-    """Group a cloud full of ties and one without, on both sides.
+    """Group clouds full of ties and one without, on both sides.
 
     Sevenths are rounded, so that ties break where operations are fused or come in another order.
 
@@ -108,7 +110,8 @@ def _check(device: Device, kernels: GroupingKernels) -> None:
         BackendError: they differ, or CUDA refuses.
     """
     rng, shape = np.random.default_rng(0), (kernels.spec.points, 3)
-    clouds = np.stack([rng.integers(0, 8, shape).astype(np.float32) / 7, rng.random(shape, np.float32)])
+    tied = rng.integers(0, 8, (_TIED, *shape)).astype(np.float32) / 7
+    clouds = np.concatenate([tied, rng.random((1, *shape), np.float32)])
     groups, centers = _grouped(device, kernels, clouds)
     for row, points in enumerate(clouds):
         expected = group_prepared(points, kernels.spec)

@@ -18,7 +18,8 @@ from foundry_edge_runtime.backends.cuda.driver import FULL, Attributes, Bytes, H
 from foundry_edge_runtime.errors import BackendError, DeviceError, first_line
 
 _NAME = "pycuda"
-_EXACT = ["--fmad=false", "--ftz=false"]
+EXACT = ["--fmad=false", "--ftz=false"]
+"""What keeps nvcc from fusing products and sums, and from dropping the smallest numbers."""
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING, which pycuda does not name
 
 
@@ -54,10 +55,13 @@ class PyCuda:
         """pycuda's exceptions, which are all of one family, as ours."""
         try:
             yield
-        except self._cu.MemoryError as error:
-            raise BackendError(first_line(error), where=_NAME, remedy=FULL) from error
         except self._cu.Error as error:
-            raise DeviceError(first_line(error), where=_NAME) from error
+            raise self._ours(error) from error
+
+    def _ours(self, error: Exception) -> BackendError:
+        if isinstance(error, self._cu.MemoryError):
+            return BackendError(first_line(error), where=_NAME, remedy=FULL)
+        return DeviceError(first_line(error), where=_NAME)
 
     def attributes(self) -> Attributes:
         """See `Driver.attributes`."""
@@ -193,7 +197,7 @@ class PyCuda:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # it warns of whatever nvcc says when all went well
                 compiler = import_module("pycuda.compiler")
-                code: bytes = compiler.compile(source, options=_EXACT, no_extern_c=True, arch=target)
+                code: bytes = compiler.compile(source, options=EXACT, no_extern_c=True, arch=target)
         except (ImportError, OSError, self._cu.Error) as error:
             problem = f"the kernels cannot be compiled: {first_line(error)}"
             raise BackendError(
@@ -211,12 +215,24 @@ class PyCuda:
         module.clear()
 
     def run_kernel(self, module: Handle, kernel: Kernel, stream: Handle) -> None:
-        """See `Driver.run_kernel`; a function keeps its module alive, so none is kept."""
-        grid, block = (kernel.blocks, 1), (kernel.threads, 1, 1)
-        with self._errors():
-            function = module[0].get_function(kernel.name)
-            function.prepare([value.dtype for value in kernel.arguments])
-            function.prepared_async_call(grid, block, stream[0], *kernel.arguments, shared_size=kernel.shared)
+        """See `Driver.run_kernel`.
+
+        A function keeps its module alive, and the traceback of pycuda's error the function: neither is kept,
+        so that the module goes while the context is there.
+        """
+        try:
+            _begin(module[0].get_function(kernel.name), kernel, stream[0])
+        except self._cu.Error as error:
+            refusal = self._ours(error)
+        else:
+            return
+        raise refusal
+
+
+def _begin(function: Any, kernel: Kernel, stream: Any) -> None:
+    function.prepare([value.dtype for value in kernel.arguments])
+    grid, block = (kernel.blocks, 1), (kernel.threads, 1, 1)
+    function.prepared_async_call(grid, block, stream, *kernel.arguments, shared_size=kernel.shared)
 
 
 def _library() -> Any:

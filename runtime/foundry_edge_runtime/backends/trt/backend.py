@@ -12,7 +12,7 @@ from typing import Any
 
 from foundry_edge_runtime.backends.base import BackendStatus, EngineInfo
 from foundry_edge_runtime.backends.cuda import Device, GpuGrouping, open_device, open_grouping
-from foundry_edge_runtime.backends.cuda.grouping import VARIABLE, switched_on
+from foundry_edge_runtime.backends.cuda.grouping import switched_on
 from foundry_edge_runtime.backends.cuda.identity import plan_device
 from foundry_edge_runtime.backends.probe import probed
 from foundry_edge_runtime.backends.trt.engine import TensorRtEngine
@@ -139,7 +139,7 @@ class TensorRtBackend:
         return engine
 
     def _open_grouping(self, device: Device, spec: Preprocessing) -> GpuGrouping:
-        return open_grouping(device, spec) if self._grouping else GpuGrouping(None, f"{VARIABLE}=0")
+        return open_grouping(device, spec) if self._grouping else GpuGrouping(None, "switched off")
 
 
 def _use(library: Any, device: Device) -> None:
