@@ -28,7 +28,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Latency:
-    """Where the time went, in ms."""
+    """Where the time went, in ms; grouping on the GPU is in the engine's, and sampling alone in ``group``."""
 
     read: float
     group: float

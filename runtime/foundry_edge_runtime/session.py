@@ -10,11 +10,11 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
+from foundry_edge_runtime import feeding
 from foundry_edge_runtime.backends.base import Backend, Outputs
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
 from foundry_edge_runtime.errors import BackendError, BundleError, DeviceError, ScanError
-from foundry_edge_runtime.grouping import Groups, group_points
 from foundry_edge_runtime.opening import Opener
 from foundry_edge_runtime.pointcloud import FloatArray, PointCloud
 from foundry_edge_runtime.profile.model import Profile
@@ -26,10 +26,10 @@ from foundry_edge_runtime.streams.batches import best_batch, engine_seconds
 
 @dataclass(frozen=True)
 class Prepared:
-    """A cloud that was read and grouped, and how long both took in ms."""
+    """A cloud that was read and made ready for the engine, and how long both took in ms."""
 
     cloud: PointCloud
-    grouped: Groups
+    ready: feeding.Ready
     read_ms: float
     group_ms: float
 
@@ -92,11 +92,11 @@ class Session:
         return self.compute([self.prepare(points, read_ms=read_ms)])[0]
 
     def prepare(self, points: PointCloud | npt.ArrayLike, *, read_ms: float = 0.0) -> Prepared:
-        """Check and group one cloud; arguments and `ScanError` as those of `run`."""
+        """Check and group one cloud, or sample it where the engine groups; arguments and errors as `run`."""
         started = time.perf_counter()
         cloud = points if isinstance(points, PointCloud) else as_cloud(points)
-        grouped = self._group(cloud)
-        return Prepared(cloud, grouped, read_ms, (time.perf_counter() - started) * 1e3)
+        ready = self._make_ready(cloud)
+        return Prepared(cloud, ready, read_ms, (time.perf_counter() - started) * 1e3)
 
     def compute(self, batch: Sequence[Prepared]) -> list[Result]:
         """Run clouds through the engine at once; each is charged its share of the engine's time.
@@ -105,18 +105,18 @@ class Session:
             BackendError: the engine failed, and so did every other that may be used.
         """
         started = time.perf_counter()
-        groups = np.stack([one.grouped.groups for one in batch])
-        centers = np.stack([one.grouped.centers for one in batch])
-        outputs = self._compute(groups, centers)
+        outputs, centers = self._compute([one.ready for one in batch])
         engine_ms = (time.perf_counter() - started) * 1e3 / len(batch)
-        results = [self._result(one, outputs, row, engine_ms) for row, one in enumerate(batch)]
+        results = [self._result(one, outputs, centers[row], row, engine_ms) for row, one in enumerate(batch)]
         if self.rungs is not None:
             for result in results:
                 latency = result.latency.group + result.latency.engine
                 self.choice, self._engine = self.rungs.observe(latency)
         return results
 
-    def _result(self, one: Prepared, outputs: Outputs, row: int, engine_ms: float) -> Result:
+    def _result(
+        self, one: Prepared, outputs: Outputs, centers: FloatArray, row: int, engine_ms: float
+    ) -> Result:
         logits = None if outputs.logits is None else outputs.logits[row]
         total = one.read_ms + one.group_ms + engine_ms
         return Result(
@@ -127,29 +127,29 @@ class Session:
             latency=Latency(one.read_ms, one.group_ms, engine_ms, total),
             top=None if logits is None else top_classes(logits, self.bundle.manifest.labels),
             tokens=outputs.tokens[row],
-            centers=one.grouped.centers,
+            centers=centers,
             pooled=outputs.pooled[row],
             logits=logits,
         )
 
-    def _group(self, cloud: PointCloud) -> Groups:
+    def _make_ready(self, cloud: PointCloud) -> feeding.Ready:
         try:
-            return group_points(cloud.xyz, self.bundle.manifest.preprocessing)
+            return feeding.make_ready(cloud.xyz, self.bundle.manifest.preprocessing, self._engine)
         except MemoryError:
             raise ScanError(
                 f"its {len(cloud)} points do not fit into memory", where=cloud.source, remedy="thin it out"
             ) from None
 
-    def _compute(self, groups: FloatArray, centers: FloatArray) -> Outputs:
+    def _compute(self, batch: Sequence[feeding.Ready]) -> tuple[Outputs, FloatArray]:
         """A batch on the engine; a failing engine is replaced, and what it was asked is asked again."""
         while not self._closed:
             try:
-                outputs = self._engine.run(groups, centers)
+                outputs, centers = feeding.compute(self._engine, batch, self.bundle.manifest.preprocessing)
                 self._check(outputs)
             except BackendError as error:
                 self._replace(error)
             else:
-                return outputs
+                return outputs, centers
         raise BackendError("the session was closed", where=self.choice.backend)
 
     def _replace(self, error: BackendError) -> None:
