@@ -16,15 +16,9 @@ from foundry_edge.evaluation.part_probe import probe_parts
 from foundry_edge.evaluation.rungs import EvaluatedRung
 from foundry_edge.evaluation.subject import Judged
 from foundry_edge.evaluation.summary import Metrics, mean_and_deviation
+from foundry_edge.models.part_head import PartHead, PartHeadConfig
 from foundry_edge.training.engine import train
-from foundry_edge.training.parts import (
-    PartData,
-    PartHead,
-    PartHeadConfig,
-    PartSegmentation,
-    part_data,
-    predict_parts,
-)
+from foundry_edge.training.parts import PartData, PartSegmentation, part_data, predict_parts
 from foundry_edge.training.settings import TrainSettings
 from foundry_edge_runtime.cache import cache_folder
 from foundry_edge_runtime.errors import DataError

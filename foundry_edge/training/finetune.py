@@ -21,10 +21,11 @@ from foundry_edge.evaluation.summary import Metrics
 from foundry_edge.models.heads import ClassificationHead
 from foundry_edge.models.load import load_model, model_digest
 from foundry_edge.models.model import Model
+from foundry_edge.models.part_head import PART_HEAD, PartHead
 from foundry_edge.models.store import save_weights
 from foundry_edge.training.claim import claim
 from foundry_edge.training.classify import fresh_head, judge_classifier, tune_classifier
-from foundry_edge.training.parts import PartHead, part_data, predict_parts
+from foundry_edge.training.parts import part_data, predict_parts
 from foundry_edge.training.segment import fresh_part_head, tokens_of, tune_parts
 from foundry_edge.training.settings import TrainSettings
 from foundry_edge.training.stages import Stages
@@ -33,7 +34,6 @@ from foundry_edge_runtime.files import write_text
 
 Task = Literal["classification", "parts"]
 TASKS = ("classification", "parts")
-PART_HEAD = "part_head"
 VARIANTS = 3
 
 

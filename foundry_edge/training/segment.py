@@ -8,7 +8,8 @@ from torch import Tensor
 from foundry_edge.data.shape_set import ShapeSet
 from foundry_edge.evaluation.features import token_features
 from foundry_edge.models.model import Model
-from foundry_edge.training.parts import PartData, PartHead, PartHeadConfig, PartSegmentation
+from foundry_edge.models.part_head import PartHead, PartHeadConfig
+from foundry_edge.training.parts import PartData, PartSegmentation
 from foundry_edge.training.stages import FROZEN_SHARE, THAWED_RATE, Stages, freeze
 
 STATISTICS = 64

@@ -11,11 +11,11 @@ from foundry_edge.data.groupings import group_shapes
 from foundry_edge.data.shape_set import TEST
 from foundry_edge.data.shapes import load_npz
 from foundry_edge.models.load import load_model, load_student
+from foundry_edge.models.part_head import PART_HEAD, PartHead, PartHeadConfig
 from foundry_edge.models.store import WEIGHTS, load_config, load_weights
 from foundry_edge.training import classify
 from foundry_edge.training.engine import Step
-from foundry_edge.training.finetune import PART_HEAD, finetune
-from foundry_edge.training.parts import PartHead, PartHeadConfig
+from foundry_edge.training.finetune import finetune
 from foundry_edge.training.settings import TrainSettings
 from foundry_edge_runtime.errors import CheckpointError, InputError
 
