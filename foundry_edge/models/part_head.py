@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
-from torch.nn.functional import dropout, one_hot, relu
+from torch.nn.functional import dropout, linear, relu
 
 from foundry_edge.models.heads import pool
-from foundry_edge.models.interpolate import interpolate
+from foundry_edge.models.interpolate import NEIGHBOURS, interpolate
 
 PART_HEAD = "part_head"
 """Folder of the head inside the folder of its model."""
+_AXES = 3
 
 
 class PartHeadConfig(BaseModel):
-    """Sizes of a `PartHead`; config.json beside its weights."""
+    """Sizes of a `PartHead` and what it names; config.json beside its weights."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     width: int = Field(ge=1, description="d: width of a token")
     parts: tuple[str, ...] = Field(min_length=1, description="names of the parts")
     categories: tuple[str, ...] = Field(min_length=1, description="names of the categories")
-    hidden: int = Field(256, ge=1)
+    allowed: tuple[tuple[int, ...], ...] = Field(description="for each category the parts it may have")
+    hidden: int = Field(96, ge=1, description="channels of the points")
     dropout: float = Field(0.5, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _every_category_has_parts(self) -> PartHeadConfig:
+        if len(self.allowed) != len(self.categories):
+            raise ValueError(f"{len(self.allowed)} lists of parts for {len(self.categories)} categories")
+        for name, parts in zip(self.categories, self.allowed, strict=True):
+            if not parts or not set(parts) <= set(range(len(self.parts))):
+                raise ValueError(
+                    f"the parts {list(parts)} of {name} are not among 0 to {len(self.parts) - 1}"
+                )
+        return self
 
 
 class PartHead(nn.Module):
@@ -32,6 +45,9 @@ class PartHead(nn.Module):
     Each point gets the token features interpolated from its three nearest centres and its own position;
     the cloud adds the mean and maximum of its tokens and the one-hot category, as in ShapeNetPart. Token
     features are standardised first (`standardise`): those of pre-trained encoders share one large component.
+
+    Linear maps commute with the interpolation, so the c tokens are projected once and the hidden channels
+    are interpolated; a one-hot category picks a column.
     """
 
     shift: Tensor
@@ -42,7 +58,7 @@ class PartHead(nn.Module):
         self.config = config
         self.register_buffer("shift", torch.zeros(config.width))
         self.register_buffer("scale", torch.ones(config.width))
-        self.local = nn.Linear(config.width + 3, config.hidden)
+        self.local = nn.Linear(config.width + _AXES, config.hidden)
         self.cloud = nn.Linear(2 * config.width + len(config.categories), config.hidden, bias=False)
         self.middle = nn.Linear(config.hidden, config.hidden)
         self.out = nn.Linear(config.hidden, len(config.parts))
@@ -64,10 +80,22 @@ class PartHead(nn.Module):
             category: (B,) int64.
         """
         tokens = (tokens - self.shift) / self.scale
-        points = torch.cat([interpolate(tokens, index, weight), xyz.to(tokens.dtype)], dim=2)
-        kind = one_hot(category, len(self.config.categories)).to(tokens.dtype)
-        cloud = self.cloud(torch.cat([pool(tokens), kind], dim=1))
-        hidden = relu(self.local(points) + cloud[:, None])
+        width = self.config.width
+        of_tokens, of_position = self.local.weight.split([width, _AXES], dim=1)
+        of_pooled, of_category = self.cloud.weight.split([2 * width, len(self.config.categories)], dim=1)
+        cloud = linear(pool(tokens), of_pooled) + of_category.t()[category]
+        points = interpolate(linear(tokens, of_tokens), index, weight)
+        points = points + linear(xyz.to(tokens.dtype), of_position, self.local.bias)
+        hidden = relu(points + cloud[:, None])
         hidden = dropout(relu(self.middle(hidden)), self.config.dropout, self.training)
         logits: Tensor = self.out(hidden)
         return logits
+
+
+def part_head_macs(config: PartHeadConfig, groups: int) -> dict[str, int]:
+    """Multiply-accumulates of a head: of a cloud of ``groups`` tokens, and of each of its points more."""
+    hidden = config.hidden
+    return {
+        "cloud": (groups + 2) * config.width * hidden,
+        "point": hidden * (NEIGHBOURS + _AXES + hidden + len(config.parts)),
+    }

@@ -222,6 +222,6 @@ def _parts(model: Model, shapes: ShapeSet, budgets: tuple[int | None, ...], stag
     save_weights(stages.folder / PART_HEAD, head.config, head)
     lists, metrics = part_lists(shapes), []
     for budget in budgets:
-        predicted = predict_parts(head, check, tokens_of(model, check, budget), lists.allowed)
+        predicted = predict_parts(head, check, tokens_of(model, check, budget))
         metrics.append(part_metrics(predicted, check.part.numpy(), np.asarray(check.category.numpy()), lists))
     return metrics

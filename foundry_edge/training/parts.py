@@ -12,9 +12,10 @@ from torch.nn.functional import cross_entropy
 
 from foundry_edge.data.groupings import GroupedShapes
 from foundry_edge.data.shape_set import ShapeSet
+from foundry_edge.evaluation.miou import part_lists
 from foundry_edge.models.interpolate import model_frame, nearest_centres
 from foundry_edge.models.model import Model
-from foundry_edge.models.part_head import PartHead
+from foundry_edge.models.part_head import PartHead, PartHeadConfig
 from foundry_edge.training.augment import random_scale
 from foundry_edge.training.engine import Step
 from foundry_edge_runtime.errors import DataError
@@ -81,6 +82,17 @@ def part_data(shapes: ShapeSet, grouped: GroupedShapes, spec: Preprocessing) -> 
     )
 
 
+def part_head_config(shapes: ShapeSet, width: int, **sizes: int) -> PartHeadConfig:
+    """A head for the parts and categories of a set, on tokens of ``width`` d; ``sizes`` may hold hidden."""
+    return PartHeadConfig(
+        width=width,
+        parts=shapes.part_names,
+        categories=shapes.classes,
+        allowed=part_lists(shapes).allowed,
+        **sizes,
+    )
+
+
 class PartSegmentation(nn.Module):
     """Cross-entropy of the parts of 512 points a shape.
 
@@ -134,20 +146,18 @@ class PartSegmentation(nn.Module):
 
 
 @torch.no_grad()
-def predict_parts(
-    head: PartHead, data: PartData, tokens: Tensor, allowed: tuple[tuple[int, ...], ...], batch: int = 16
-) -> npt.NDArray[np.int64]:
+def predict_parts(head: PartHead, data: PartData, tokens: Tensor, batch: int = 16) -> npt.NDArray[np.int64]:
     """The part (M, P) of every point, among those its category may have.
 
     Args:
         head: trained.
         data: M shapes.
         tokens: (M, c, d) their features.
-        allowed: for each category its parts.
     """
     head.eval()
-    barred = torch.ones(len(allowed), len(head.config.parts), dtype=torch.bool)
-    for number, parts in enumerate(allowed):
+    config = head.config
+    barred = torch.ones(len(config.categories), len(config.parts), dtype=torch.bool)
+    for number, parts in enumerate(config.allowed):
         barred[number, list(parts)] = False
     found = []
     for rows in torch.arange(len(data)).split(batch):

@@ -8,8 +8,8 @@ from torch import Tensor
 from foundry_edge.data.shape_set import ShapeSet
 from foundry_edge.evaluation.features import token_features
 from foundry_edge.models.model import Model
-from foundry_edge.models.part_head import PartHead, PartHeadConfig
-from foundry_edge.training.parts import PartData, PartSegmentation
+from foundry_edge.models.part_head import PartHead
+from foundry_edge.training.parts import PartData, PartSegmentation, part_head_config
 from foundry_edge.training.stages import FROZEN_SHARE, THAWED_RATE, Stages, freeze
 
 STATISTICS = 64
@@ -23,7 +23,7 @@ def tokens_of(model: Model, data: PartData, budget: int | None) -> Tensor:
 
 def fresh_part_head(model: Model, train: PartData, shapes: ShapeSet, budget: int | None) -> PartHead:
     """A head with random weights, standardised for the model's tokens."""
-    head = PartHead(PartHeadConfig(width=model.width, parts=shapes.part_names, categories=shapes.classes))
+    head = PartHead(part_head_config(shapes, model.width))
     chosen = torch.linspace(0, len(train) - 1, min(STATISTICS, len(train))).long()
     mask = torch.zeros(len(train), dtype=torch.bool)
     mask[chosen] = True

@@ -10,9 +10,8 @@ import torch
 from foundry_edge.data.groupings import group_shapes
 from foundry_edge.data.shape_set import TEST
 from foundry_edge.data.shapes import load_npz
-from foundry_edge.models.load import load_model, load_student
-from foundry_edge.models.part_head import PART_HEAD, PartHead, PartHeadConfig
-from foundry_edge.models.store import WEIGHTS, load_config, load_weights
+from foundry_edge.models.load import load_model, load_part_head, load_student
+from foundry_edge.models.store import WEIGHTS
 from foundry_edge.training import classify
 from foundry_edge.training.engine import Step
 from foundry_edge.training.finetune import finetune
@@ -70,9 +69,9 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
 def test_parts_are_learnt_and_the_head_is_kept(student: Path, parts: Path, tmp_path: Path) -> None:
     report = finetune(student, parts, "parts", out=tmp_path, tokens=(4,), epochs=12, settings=SETTINGS)
     assert report.budgets[0].metrics["instance_miou"] > 50  # naming one part everywhere gives 25
-    config = load_config(tmp_path / PART_HEAD, PartHeadConfig)
-    assert config.categories == ("ball", "stick", "plate")
-    load_weights(tmp_path / PART_HEAD, PartHead(config))
+    head = load_part_head(tmp_path)
+    assert head.config.categories == ("ball", "stick", "plate")
+    assert head.config.allowed == ((0, 1), (2, 3), (4, 5))
     load_student(tmp_path)
 
 
