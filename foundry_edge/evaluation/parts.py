@@ -32,8 +32,8 @@ from foundry_edge_runtime.errors import DataError
 EPOCHS = 40.0
 BATCH = 16
 LEARNING_RATE = 1e-3
-HIDDEN = 256
-"""Channels of the protocol's head, as its figures were measured; a head that ships has fewer."""
+HIDDEN, DROPOUT = 256, 0.5
+"""Of the protocol's head, as published heads have them; one that ships has fewer channels."""
 
 
 def part_segmentation(
@@ -60,7 +60,7 @@ def part_segmentation(
         raise DataError("has no training or no test side", where=shapes.name, remedy="mark both in split")
     tokens, lists = judged.tokens(rung), part_lists(shapes)
     sides = (data.where(fit), tokens[fit]), (data.where(check), tokens[check])
-    config = part_head_config(shapes, rung.width, hidden=HIDDEN)
+    config = part_head_config(shapes, rung.width, hidden=HIDDEN, dropout=DROPOUT)
     key = hashlib.sha256(f"{rung.digest} {shapes.name}".encode() + shapes.xyz.tobytes()).hexdigest()[:24]
     found = [
         {

@@ -13,6 +13,7 @@ from foundry_edge.models.interpolate import NEIGHBOURS, interpolate
 PART_HEAD = "part_head"
 """Folder of the head inside the folder of its model."""
 _AXES = 3
+_BARRED = -1e4  # finite: a label that its category is not said to have must not make a loss infinite
 
 
 class PartHeadConfig(BaseModel):
@@ -25,7 +26,7 @@ class PartHeadConfig(BaseModel):
     categories: tuple[str, ...] = Field(min_length=1, description="names of the categories")
     allowed: tuple[tuple[int, ...], ...] = Field(description="for each category the parts it may have")
     hidden: int = Field(96, ge=1, description="channels of the points")
-    dropout: float = Field(0.5, ge=0, lt=1)
+    dropout: float = Field(0.1, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _every_category_has_parts(self) -> PartHeadConfig:
@@ -52,12 +53,17 @@ class PartHead(nn.Module):
 
     shift: Tensor
     scale: Tensor
+    barred: Tensor
 
     def __init__(self, config: PartHeadConfig) -> None:
         super().__init__()
         self.config = config
         self.register_buffer("shift", torch.zeros(config.width))
         self.register_buffer("scale", torch.ones(config.width))
+        barred = torch.ones(len(config.categories), len(config.parts), dtype=torch.bool)
+        for number, parts in enumerate(config.allowed):
+            barred[number, list(parts)] = False
+        self.register_buffer("barred", barred, persistent=False)
         self.local = nn.Linear(config.width + _AXES, config.hidden)
         self.cloud = nn.Linear(2 * config.width + len(config.categories), config.hidden, bias=False)
         self.middle = nn.Linear(config.hidden, config.hidden)
@@ -82,14 +88,18 @@ class PartHead(nn.Module):
         tokens = (tokens - self.shift) / self.scale
         width = self.config.width
         of_tokens, of_position = self.local.weight.split([width, _AXES], dim=1)
-        of_pooled, of_category = self.cloud.weight.split([2 * width, len(self.config.categories)], dim=1)
-        cloud = linear(pool(tokens), of_pooled) + of_category.t()[category]
+        of_pooled, of_kind = self.cloud.weight.split([2 * width, len(self.config.categories)], dim=1)
+        cloud = linear(pool(tokens), of_pooled) + of_kind.t()[category]
         points = interpolate(linear(tokens, of_tokens), index, weight)
         points = points + linear(xyz.to(tokens.dtype), of_position, self.local.bias)
         hidden = relu(points + cloud[:, None])
         hidden = dropout(relu(self.middle(hidden)), self.config.dropout, self.training)
         logits: Tensor = self.out(hidden)
         return logits
+
+    def of_category(self, logits: Tensor, category: Tensor) -> Tensor:
+        """Logits (B, P, parts); those of parts its category (B,) has not got are far below all others."""
+        return logits.masked_fill(self.barred[category][:, None], _BARRED)
 
 
 def part_head_macs(config: PartHeadConfig, groups: int) -> dict[str, int]:

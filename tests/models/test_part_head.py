@@ -1,4 +1,4 @@
-"""The head for parts: its cheap and its plain form agree, it costs little, and a missing one says what to do."""
+"""The head for parts: cheap and plain form agree, it costs little, and a missing one says what to do."""
 
 from __future__ import annotations
 
