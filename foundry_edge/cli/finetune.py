@@ -45,7 +45,7 @@ def finetune(
         ),
     ] = 1,
     hidden: Annotated[
-        int | None, typer.Option(min=1, help="Of parts: channels of the head [default: 96].")
+        int | None, typer.Option(min=1, help="Of parts: channels of the head [default: 64].")
     ] = None,
     batch: options.Batch = 32,
     learning_rate: options.LearningRate = 3e-4,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
-from torch.nn.functional import dropout, linear, relu
+from torch.nn.functional import dropout, embedding, linear, relu
 
 from foundry_edge.models.heads import pool
 from foundry_edge.models.interpolate import NEIGHBOURS, interpolate
@@ -25,7 +25,7 @@ class PartHeadConfig(BaseModel):
     parts: tuple[str, ...] = Field(min_length=1, description="names of the parts")
     categories: tuple[str, ...] = Field(min_length=1, description="names of the categories")
     allowed: tuple[tuple[int, ...], ...] = Field(description="for each category the parts it may have")
-    hidden: int = Field(96, ge=1, description="channels of the points")
+    hidden: int = Field(64, ge=1, description="channels of the points")
     dropout: float = Field(0.1, ge=0, lt=1)
 
     @model_validator(mode="after")
@@ -89,7 +89,7 @@ class PartHead(nn.Module):
         width = self.config.width
         of_tokens, of_position = self.local.weight.split([width, _AXES], dim=1)
         of_pooled, of_kind = self.cloud.weight.split([2 * width, len(self.config.categories)], dim=1)
-        cloud = linear(pool(tokens), of_pooled) + of_kind.t()[category]
+        cloud = linear(pool(tokens), of_pooled) + embedding(category, of_kind.t())
         points = interpolate(linear(tokens, of_tokens), index, weight)
         points = points + linear(xyz.to(tokens.dtype), of_position, self.local.bias)
         hidden = relu(points + cloud[:, None])

@@ -51,7 +51,7 @@ def test_a_head_costs_far_less_than_the_embedded_student() -> None:
     config = PartHeadConfig(width=192, parts=("a",) * 94, categories=("b",), allowed=((0,),))
     cost = part_head_macs(config, groups=64)
     report = macs("embedded:student")
-    assert 3 * (cost["cloud"] + 1024 * cost["point"]) < report.budgets[0].total
+    assert 5 * (cost["cloud"] + 1024 * cost["point"]) < report.budgets[0].total
 
 
 def test_a_head_is_loaded_from_the_folder_of_its_model(tmp_path: Path) -> None:
