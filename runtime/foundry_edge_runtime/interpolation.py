@@ -51,7 +51,10 @@ class Interpolation:
 def interpolation(result: Result) -> Interpolation:
     """The weights for the points of a result, in the order of ``result.cloud.xyz``."""
     points = to_model_frame(result.cloud.xyz, result.bundle.manifest.preprocessing)
-    blocks = [_block(points[start : start + BLOCK], result.centers) for start in range(0, len(points), BLOCK)]
+    blocks = [
+        nearest_centres(points[start : start + BLOCK], result.centers)
+        for start in range(0, len(points), BLOCK)
+    ]
     nearest, weights = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     return Interpolation(nearest, weights, len(result.centers))
 
@@ -65,7 +68,14 @@ def point_features(result: Result) -> FloatArray:
     return interpolation(result).apply(result.tokens)
 
 
-def _block(points: FloatArray, centers: FloatArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def nearest_centres(
+    points: FloatArray, centers: FloatArray
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """The nearest of centres (c, 3) for each of points (N, 3), and their weights.
+
+    Returns:
+        (N, k) int64, nearest first, and (N, k) float64, rows sum to 1; k is 3, or c if that is less.
+    """
     offset = points[:, None, :].astype(np.float64) - centers[None, :, :]
     distance = np.einsum("ncx,ncx->nc", offset, offset)
     nearest = np.argsort(distance, axis=1, kind="stable")[:, :NEIGHBOURS]
