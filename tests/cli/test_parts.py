@@ -9,13 +9,6 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import Run
-from tests.runtime.tiny_bundle import write_bundle
-from tests.runtime.tiny_parts import add_parts
-
-
-@pytest.fixture(scope="module")
-def part_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return add_parts(write_bundle(tmp_path_factory.mktemp("parts") / "bundle"))
 
 
 @pytest.fixture
