@@ -76,8 +76,15 @@ def nearest_centres(
     Returns:
         (N, k) int64, nearest first, and (N, k) float64, rows sum to 1; k is 3, or c if that is less.
     """
-    offset = points[:, None, :].astype(np.float64) - centers[None, :, :]
-    distance = np.einsum("ncx,ncx->nc", offset, offset)
-    nearest = np.argsort(distance, axis=1, kind="stable")[:, :NEIGHBOURS]
-    inverse = 1.0 / np.maximum(np.take_along_axis(distance, nearest, axis=1), _NEAREST)
+    distance = np.zeros((len(points), len(centers)))
+    for axis in range(3):
+        distance += (points[:, axis, None].astype(np.float64) - centers[:, axis]) ** 2
+    rows = np.arange(len(points))
+    nearest = np.empty((len(points), min(NEIGHBOURS, len(centers))), np.int64)
+    squared = np.empty(nearest.shape)
+    for rank in range(nearest.shape[1]):  # a few passes are sooner than sorting all
+        nearest[:, rank] = distance.argmin(axis=1)
+        squared[:, rank] = distance[rows, nearest[:, rank]]
+        distance[rows, nearest[:, rank]] = np.inf
+    inverse = 1.0 / np.maximum(squared, _NEAREST)
     return nearest, inverse / inverse.sum(axis=1, keepdims=True)
