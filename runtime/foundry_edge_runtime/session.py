@@ -16,6 +16,8 @@ from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
 from foundry_edge_runtime.errors import BackendError, BundleError, DeviceError, ScanError
 from foundry_edge_runtime.opening import Opener
+from foundry_edge_runtime.parts.result import PartResult
+from foundry_edge_runtime.parts.segmenter import segmenter
 from foundry_edge_runtime.pointcloud import FloatArray, PointCloud
 from foundry_edge_runtime.profile.model import Profile
 from foundry_edge_runtime.readers import as_cloud
@@ -45,6 +47,8 @@ class Session:
         strict: an unmet budget and a failing engine are errors; otherwise the closest engine is taken,
             and the next best takes the place of one that fails.
         adaptive: hold ``budget.max_latency_ms`` while conditions change, by switching engines.
+        parts: name the part of every point, too.
+        category: whose parts; None takes the most probable class that has parts, scan by scan.
         notify: told in one line what is measured and what fails.
 
     Attributes:
@@ -53,7 +57,7 @@ class Session:
 
     Raises:
         BundleError: the bundle is not what its manifest says.
-        InputError: the budget names what the bundle does not have.
+        InputError: the budget names what the bundle does not have, or so does ``parts`` or ``category``.
         BackendError: no engine can be loaded.
         GateError: ``strict``, and no engine keeps within the budget.
     """
@@ -67,10 +71,13 @@ class Session:
         backend: Backend | None = None,
         strict: bool = False,
         adaptive: bool = False,
+        parts: bool = False,
+        category: str | None = None,
         notify: Notify = silent,
     ) -> None:
         self.bundle = bundle or load_bundle()
         self.budget = budget or Budget()
+        self._segmenter = segmenter(self.bundle, parts, category)
         self._opener = Opener(
             self.bundle, self.budget, profile=profile, backend=backend, strict=strict, notify=notify
         )
@@ -87,6 +94,7 @@ class Session:
 
         Raises:
             ScanError: no valid point, or more than the memory holds.
+            InputError: parts are wanted, no category was named, and the engine names no class.
             BackendError: the engine failed.
         """
         return self.compute([self.prepare(points, read_ms=read_ms)])[0]
@@ -130,7 +138,15 @@ class Session:
             centers=centers,
             pooled=outputs.pooled[row],
             logits=logits,
+            parts=self._parts(one, outputs.tokens[row], centers, logits),
         )
+
+    def _parts(
+        self, one: Prepared, tokens: FloatArray, centers: FloatArray, logits: FloatArray | None
+    ) -> PartResult | None:
+        if self._segmenter is None:
+            return None
+        return self._segmenter.parts(one.cloud, tokens, centers, logits)
 
     def _make_ready(self, cloud: PointCloud) -> feeding.Ready:
         try:
