@@ -55,7 +55,8 @@ class Result:
         saved: the file written by `--save`.
         points: the PLY file written by `--per-point`.
         scan: the number of the scan, counted from 1, where the input holds several.
-        parts: the part of every point, where that was asked for.
+        parts: the part of every point, where that was asked for and a category is likely or was named.
+        parts_warning: what is doubtful about them, "" for nothing.
     """
 
     cloud: PointCloud
@@ -72,6 +73,7 @@ class Result:
     points: Path | None = None
     scan: int | None = None
     parts: PartResult | None = None
+    parts_warning: str = ""
 
     @property
     def confident(self) -> bool:
@@ -80,8 +82,8 @@ class Result:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """The reader's warnings, and one when no class is likely, or not the one whose parts are given."""
-        of_parts = () if self.parts is None else self.parts.doubt(self.bundle.manifest.min_score)
+        """The reader's warnings, and those of an unlikely class, and of one whose parts were asked for."""
+        of_parts = (self.parts_warning,) if self.parts_warning else ()
         if self.top is None or self.confident:
             return (*self.cloud.warnings, *of_parts)
         best = self.top[0]

@@ -16,8 +16,7 @@ from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
 from foundry_edge_runtime.errors import BackendError, BundleError, DeviceError, ScanError
 from foundry_edge_runtime.opening import Opener
-from foundry_edge_runtime.parts.result import PartResult
-from foundry_edge_runtime.parts.segmenter import segmenter
+from foundry_edge_runtime.parts.segmenter import Segmented, segmenter
 from foundry_edge_runtime.pointcloud import FloatArray, PointCloud
 from foundry_edge_runtime.profile.model import Profile
 from foundry_edge_runtime.readers import as_cloud
@@ -126,6 +125,7 @@ class Session:
         self, one: Prepared, outputs: Outputs, centers: FloatArray, row: int, engine_ms: float
     ) -> Result:
         logits = None if outputs.logits is None else outputs.logits[row]
+        parts, doubt = self._parts(one, outputs.tokens[row], centers, logits)
         total = one.read_ms + one.group_ms + engine_ms
         return Result(
             cloud=one.cloud,
@@ -138,14 +138,15 @@ class Session:
             centers=centers,
             pooled=outputs.pooled[row],
             logits=logits,
-            parts=self._parts(one, outputs.tokens[row], centers, logits),
+            parts=parts,
+            parts_warning=doubt,
         )
 
     def _parts(
         self, one: Prepared, tokens: FloatArray, centers: FloatArray, logits: FloatArray | None
-    ) -> PartResult | None:
+    ) -> Segmented:
         if self._segmenter is None:
-            return None
+            return Segmented(None, "")
         return self._segmenter.parts(one.cloud, tokens, centers, logits)
 
     def _make_ready(self, cloud: PointCloud) -> feeding.Ready:

@@ -113,6 +113,17 @@ def test_an_unlikely_category_is_warned_of_unless_it_was_named(bundle: Path) -> 
     assert Session(always, parts=True).run(POINTS).warnings == ()
 
 
+def test_where_no_category_is_likely_there_are_no_parts(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foundry_edge_runtime.parts.segmenter.LEAST_SCORE", 1.1)
+    result = Session(load_bundle(bundle), parts=True).run(POINTS)
+    assert result.parts is None
+    assert "parts" not in result.as_json()
+    assert any("no class that has parts is likely" in line for line in result.warnings)
+    assert parts_of(bundle, category="Chair").named
+
+
 def test_neither_class_nor_name_is_an_error_that_lists_the_categories(tmp_path: Path) -> None:
     headless = add_parts(write_bundle(tmp_path / "headless", head=False))
     with pytest.raises(InputError, match="no class that has parts; name one of Chair, DeskLamp, Robot"):

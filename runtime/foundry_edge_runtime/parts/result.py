@@ -35,15 +35,6 @@ class PartResult:
         found = np.bincount(self.part, minlength=len(self.names))
         return {name: int(count) for name, count in zip(self.names, found, strict=True)}
 
-    def doubt(self, min_score: float) -> tuple[str, ...]:
-        """A warning when the category was not named and is not likely."""
-        if self.named or self.score is None or self.score >= min_score:
-            return ()
-        return (
-            f"the parts are those of {self.category}, which scores {self.score:.2f}, below {min_score:g}; "
-            "name another with --category",
-        )
-
     def as_json(self) -> dict[str, Any]:
         """The object ``parts`` of `run --json`."""
         return {

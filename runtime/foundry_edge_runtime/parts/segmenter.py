@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,17 @@ from foundry_edge_runtime.pointcloud import FloatArray, PointCloud
 
 BLOCK = 1 << 13
 """Points in one call of the graph, about 20 MB of its memory."""
+
+
+LEAST_SCORE = 0.1
+"""Of the class, where no category was named: below it the points get no parts."""
+
+
+class Segmented(NamedTuple):
+    """Parts, None where no category is likely; and a warning, "" where nothing is doubtful."""
+
+    parts: PartResult | None
+    warning: str
 
 
 class Segmenter:
@@ -44,8 +56,8 @@ class Segmenter:
 
     def parts(
         self, cloud: PointCloud, tokens: FloatArray, centers: FloatArray, logits: FloatArray | None
-    ) -> PartResult:
-        """The part of every point of a cloud.
+    ) -> Segmented:
+        """The part of every point of a cloud, unless no category is likely.
 
         Args:
             cloud: N points.
@@ -61,15 +73,29 @@ class Segmenter:
         started = time.perf_counter()
         number, score = self._categories.choose(logits)
         entry = self._section.categories[number]
+        unnamed = 1.0 if self._categories.named or score is None else score
+        if unnamed < LEAST_SCORE:
+            best = f"the best, {entry.name}, scores {unnamed:.2f}"
+            return Segmented(None, f"no class that has parts is likely ({best}); name one with --category")
         points = to_model_frame(cloud.xyz, self._manifest.preprocessing)
         blocks = self._blocks(points, tokens, centers, number, entry)
-        return PartResult(
+        found = PartResult(
             category=entry.name,
             score=score,
             named=self._categories.named,
             names=entry.names,
             part=np.concatenate(list(blocks)),
             ms=(time.perf_counter() - started) * 1e3,
+        )
+        return Segmented(found, self._doubt(entry.name, unnamed))
+
+    def _doubt(self, category: str, score: float) -> str:
+        least = self._manifest.min_score
+        if score >= least:
+            return ""
+        return (
+            f"the parts are those of {category}, which scores {score:.2f}, below {least:g}; "
+            "name another with --category"
         )
 
     def _blocks(
