@@ -46,7 +46,10 @@ def test_one_of_many_scans_is_a_line_with_its_parts(called: Run, part_bundle: Pa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--parts", "--category", "cat"), "no category 'cat' has parts; name one of Chair, DeskLamp, Robot"),
+        (
+            ("--parts", "--category", "cat"),
+            "no category 'cat' has parts; name one of Chair, SideTable, Robot",
+        ),
         (("--category", "Chair"), "--category: names whose parts are wanted; add --parts"),
         (("--parts", "--scene"), "--parts: names the parts of a single object"),
         (("--category", "Chair", "--scene"), "--category: means nothing with --scene"),

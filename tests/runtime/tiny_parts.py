@@ -1,4 +1,4 @@
-"""A tiny real head for parts beside the tiny bundle: halves along z for chairs, along x for lamps."""
+"""A tiny real head for parts beside the tiny bundle: halves along z for chairs, along x for side tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.runtime.tiny_bundle import GROUPS, WIDTH, file_ref, read_manifest, wr
 
 CATEGORIES = (
     {"name": "Chair", "label": "chair", "parts": (0, 1), "names": ("lower", "upper")},
-    {"name": "DeskLamp", "label": "lamp", "parts": (2, 3), "names": ("left", "right")},
+    {"name": "SideTable", "label": "table", "parts": (2, 3), "names": ("left", "right")},
     {"name": "Robot", "label": None, "parts": (0, 3), "names": ("foot", "right \u00e4rm")},
 )
 AXES = np.array([[0, 0, -1, 1], [0, 0, 0, 0], [-1, 1, 0, 0]], np.float32)
