@@ -8,6 +8,10 @@ The student may be distilled apart from it, with other options, from the teacher
     foundry-edge distill --data ../shared/data --tokenizer lite --views 3 --out runs/student
     python scripts/embed.py --data ../shared/data --student runs/student
 
+The head for parts alone, and the bundle with it:
+
+    python scripts/embed.py --data ../shared/data --part-head
+
 Writes foundry_edge/assets/{teacher,student} and the bundle in runtime/foundry_edge_runtime/assets. Weights
 are rounded to half precision before anything is measured, so what is measured is what ships.
 """
@@ -31,11 +35,13 @@ from foundry_edge.data.scenes import SCENE, make_scenes
 from foundry_edge.data.shapes import TEST, ShapeSet, load_sets
 from foundry_edge.models.config import TeacherConfig
 from foundry_edge.models.heads import pool
-from foundry_edge.models.load import ASSETS, load_student, load_teacher
+from foundry_edge.models.load import ASSETS, load_part_head, load_student, load_teacher
+from foundry_edge.models.part_head import PART_HEAD
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.student import Student
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.training.distill import distill
+from foundry_edge.training.finetune import finetune
 from foundry_edge.training.head import fit_head
 from foundry_edge.training.settings import TrainSettings, has_bf16
 from foundry_edge_export import export
@@ -47,6 +53,9 @@ Encode = Callable[[Tensor, Tensor], list[Tensor]]
 NAMED = ("modelnet10", "infomr69")
 """Sets whose classes the head knows; shapes of other sets with a class of the same name help to fit it."""
 BUNDLE = ASSETS.parents[1] / "runtime" / "foundry_edge_runtime" / "assets" / "bundle"
+PARTS = "parts_psb.npz"
+"""The set that the head for parts is trained and judged on."""
+PART_VIEWS, PART_EPOCHS, PART_RATE = 4, 40.0, 8e-3
 SCENES = 1000
 VIEWS = 2
 """Views of each shape the head is fitted on: whole and one-sided."""
@@ -59,7 +68,9 @@ def main() -> None:
     vocabulary = tuple(sorted({*merged([s for s in sets if s.name in NAMED]), SCENE}))
     if options.teacher is not None:
         _embed_teacher(options.teacher, sets, vocabulary, options.work)
-    _embed_student(options.student or _distilled(options), sets, vocabulary, options.work)
+    if not options.part_head:
+        _embed_student(options.student or _distilled(options), sets, vocabulary, options.work)
+    _embed_part_head(options.data / PARTS, options.work)
     evaluation = _evaluation_set(sets, vocabulary, options.work / "modelnet10+infomr69.npz")
     budgets = load_student().config.tokens
     exported = export(
@@ -68,6 +79,7 @@ def main() -> None:
         precision=("fp32", "int8"),
         out=BUNDLE,
         evaluation_data=evaluation,
+        parts_data=options.data / PARTS,
         scene=True,
     )
     print(exported)
@@ -79,6 +91,7 @@ def _options() -> argparse.Namespace:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--teacher", type=Path, help="a pre-trained teacher; its student is distilled here")
     source.add_argument("--student", type=Path, help="a student of the embedded teacher")
+    source.add_argument("--part-head", action="store_true", help="only the embedded student's head for parts")
     parser.add_argument("--work", type=Path, default=Path("runs/embed"), help="scratch folder")
     parser.add_argument("--steps", type=int, default=2000, help="distillation steps")
     parser.add_argument("--views", type=int, default=4, help="cached views per shape")
@@ -124,6 +137,23 @@ def _embed_student(folder: Path, sets: list[ShapeSet], vocabulary: tuple[str, ..
         student.state_dict() | _head_state(stacked, np.tile(labels, len(features)), vocabulary)
     )
     save_weights(ASSETS / "student", student.config, student, half=True)
+
+
+def _embed_part_head(data: Path, work: Path) -> None:
+    """A head for parts on the embedded student, one for all of its budgets, in half precision."""
+    report = finetune(
+        "embedded:student",
+        data,
+        "parts",
+        out=work / PART_HEAD,
+        epochs=PART_EPOCHS,
+        frozen=True,
+        views=PART_VIEWS,
+        settings=TrainSettings(batch=32, learning_rate=PART_RATE, weight_decay=0.05),
+    )
+    print(json.dumps(report.as_dict(), indent=2))
+    head = load_part_head(report.out)
+    save_weights(ASSETS / "student" / PART_HEAD, head.config, head, half=True)
 
 
 def _every_other_budget(student: Student, groups: Tensor, centers: Tensor) -> list[Tensor]:

@@ -46,6 +46,26 @@ def legend(rungs: Sequence[Record]) -> list[str]:
     return lines + _coverage_lines(rungs)
 
 
+def part_lines(parts: Record | None) -> list[str]:
+    """The head for parts: what it names, what it costs and what was measured, one line each."""
+    if parts is None:
+        return []
+    total = parts["macs"]["cloud"] + 1024 * parts["macs"]["point"]
+    lines = [
+        f"parts: {parts['parts']} of {parts['categories']} categories, {parts['parity']['max_abs']:.1e} from "
+        f"torch, {total / 1e6:.0f} MMACs for 1024 points"
+    ]
+    figures = [
+        f"{name} {one['instance_miou']:.1f} / {one['class_miou']:.1f}"
+        for name, one in parts["quality"].items()
+    ]
+    if not figures:
+        return [*lines, "parts, mIoU: not measured; give --parts-data"]
+    first = next(iter(parts["quality"].values()))
+    about = f"{first['samples']} shapes of {first['data']}, category given"
+    return [*lines, f"parts, mIoU over shapes / over categories, {about}: {', '.join(figures)}"]
+
+
 def _accuracy_lines(rungs: Sequence[Record]) -> list[str]:
     accuracy = next((rung["accuracy"] for rung in rungs if rung["accuracy"]), None)
     if accuracy is None:

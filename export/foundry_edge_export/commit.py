@@ -21,7 +21,7 @@ from foundry_edge_runtime.errors import InputError, StorageError
 from foundry_edge_runtime.files import replacing
 
 GRACE_SECONDS = 30.0
-_RUNG = r"(s\d+(k\d+)?|scene|weights)-[a-z0-9]+(-[a-z0-9]+)?"
+_RUNG = r"(s\d+(k\d+)?|scene|parts|weights)-[a-z0-9]+(-[a-z0-9]+)?"
 _OURS = re.compile(rf"^({_RUNG}|model-card)-[0-9a-f]{{12}}\.(onnx|bin|md)$|^\..*\.partial$")
 
 

@@ -19,6 +19,8 @@ from foundry_edge_export.draft import Draft
 from foundry_edge_export.evaluation import load_evaluation
 from foundry_edge_export.latency import cpu_latencies
 from foundry_edge_export.lock import locked
+from foundry_edge_export.part_quality import part_quality
+from foundry_edge_export.parts import find_head, make_parts, measured, old_parts, with_parts
 from foundry_edge_export.plans import with_plans
 from foundry_edge_export.progress import Progress, Silent
 from foundry_edge_export.report import ExportReport, sizes_of
@@ -51,10 +53,13 @@ def export(
     sensitivity: bool = False,
     force: bool = False,
     scene: bool = False,
+    parts_data: str | Path | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> ExportReport:
     """Export rungs (every budget in every precision) into a bundle, measured and gated.
+
+    A head for parts in the student's folder goes along: one more graph, for all rungs.
 
     Rungs are added to a bundle of the same student and replace rungs of the same name; a rung made from the
     same inputs is kept as it is. A bundle of another student is replaced once everything has succeeded.
@@ -80,6 +85,7 @@ def export(
         sensitivity: measure what each block alone loses in INT8, for every INT8 rung that is built.
         force: keep rungs that fail a gate, marked in the manifest.
         scene: add the graphs that `run --scene` needs. Those of the bundle are kept where it is not set.
+        parts_data: the set of the student's head for parts; its test side measures the head with every rung.
         seed: of the draw of calibration clouds.
         progress: told of every step.
 
@@ -103,6 +109,7 @@ def export(
         sensitivity=sensitivity,
         force=force,
         scene=scene,
+        parts_data=parts_data,
         seed=seed,
     )
     settings.check()
@@ -132,6 +139,8 @@ class _Export:
         evaluation = load_evaluation(loaded.config, settings.teacher, settings.evaluation_data)
         digest = weights_sha256(model_folder(student))
         self.workshop = Workshop(loaded, digest, settings, evaluation, _versions(), self.progress)
+        self.head = find_head(student, loaded, self.workshop.versions)
+        settings.check_parts(self.head is not None)
         self._note(*evaluation.notes)
 
     def run(self) -> ExportReport:
@@ -145,7 +154,7 @@ class _Export:
         self.progress.step("writing the bundle")
         drafts = merge(old, asked)
         manifest, files = assemble(drafts, self.workshop.student.config, self.workshop.student_sha256)
-        manifest, files = self._with_scene(manifest, files)
+        manifest, files = self._with_parts(*self._with_scene(manifest, files), drafts)
         commit(self.folder, manifest, files)
         report = self._report(asked, drafts, manifest)
         write_report(report)
@@ -160,6 +169,24 @@ class _Export:
             self.progress.step("graphs for scenes")
             draft = make_scene(workshop.student, workshop.student_sha256, workshop.versions)
         return (manifest, files) if draft is None else with_scene(manifest, files, draft)
+
+    def _with_parts(
+        self, manifest: Manifest, files: dict[str, bytes], drafts: list[Draft]
+    ) -> tuple[Manifest, dict[str, bytes]]:
+        """The bundle with the graph for parts: of the student's head, else the one that it has."""
+        student, data = self.workshop.student, self.settings.parts_data
+        draft = old_parts(self.folder, self.workshop.student_sha256)
+        if self.head is not None and (draft is None or draft.about["key"] != self.head.key):
+            self.progress.step("graph for parts")
+            draft = make_parts(self.head, student)
+        if draft is None:
+            return manifest, files
+        if self.head is not None and data is not None:
+            self.progress.step("measuring the head for parts")
+            spec = student.config.teacher.preprocessing
+            quality = part_quality(drafts, draft.model, self.head.head.config, spec, data)
+            draft = measured(draft, manifest, quality)
+        return with_parts(manifest, files, draft)
 
     def _old_drafts(self) -> list[Draft]:
         """The rungs to keep: those of the same student, if they are whole."""
@@ -210,6 +237,7 @@ class _Export:
             seconds=time.monotonic() - self.started,
             kept=manifest is not None,
             sensitivity=self.workshop.losses,
+            parts=manifest.parts if manifest else None,
         )
 
     def _note(self, *lines: str) -> None:

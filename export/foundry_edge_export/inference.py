@@ -12,79 +12,24 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, relu
+from torch.nn.functional import relu
 
 from foundry_edge.models.dso import COSINE_SCALE, SupertokenAssignment
 from foundry_edge.models.gate import Gate
 from foundry_edge.models.heads import pool
 from foundry_edge.models.reducer import content
 from foundry_edge.models.student import Student
-from foundry_edge.models.tokenizer import Tokenizer, fold_batch_norm
-from foundry_edge.models.transformer import Attention, Block
+from foundry_edge.models.transformer import Block
+from foundry_edge_export.dense import Dense, DenseBlock, DenseMlp, constant
+from foundry_edge_export.folded_tokenizer import folded_tokenizer
 from foundry_edge_runtime.errors import InputError
 
 
-class Dense(nn.Module):
-    """x @ weight + bias with weight (in, out); bias (out,) may be absent."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__()
-        self.weight = _constant(weight.T)
-        self.bias = None if bias is None else _constant(bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., in) to (..., out)."""
-        product = x @ self.weight
-        return product if self.bias is None else product + self.bias
-
-
-class FoldedTokenizer(nn.Module):
-    """`Tokenizer` in eval mode, with its constants folded."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        super().__init__()
-        weight1, bias1 = fold_batch_norm(tokenizer.conv1, tokenizer.norm1)
-        weight3, bias3 = fold_batch_norm(tokenizer.conv3, tokenizer.norm2)
-        pooled_part, point_part = weight3.chunk(2, dim=1)
-        bias2 = tokenizer.conv2.bias
-        self.enter = Dense(weight1, bias1)
-        self.pooled = Dense(tokenizer.conv2.weight, None)
-        self.pooled_bias = _constant(bias2)
-        self.group = Dense(pooled_part, bias3 + point_part @ bias2)
-        self.point = Dense(point_part @ tokenizer.conv2.weight, None)
-        self.leave = Dense(tokenizer.conv4.weight, None)
-        self.leave_bias = _constant(tokenizer.conv4.bias)
-        reduce = tokenizer.reduce
-        self.reduce = None if reduce is None else Dense(reduce.weight, reduce.bias)
-
-    def forward(self, groups: Tensor) -> Tensor:
-        """Groups (B, c, K, 3) to tokens (B, c, d)."""
-        hidden = relu(self.enter(groups))
-        pooled = self.pooled(hidden).amax(dim=2) + self.pooled_bias
-        hidden = relu(self.point(hidden) + self.group(pooled).unsqueeze(2))
-        tokens: Tensor = self.leave(hidden).amax(dim=2) + self.leave_bias
-        if self.reduce is not None:
-            tokens = self.reduce(tokens)
-        return tokens
-
-
-def folded_tokenizer(tokenizer: nn.Module) -> nn.Module:
-    """A tokenizer's inference form, which may change the module given.
-
-    The mini-PointNet is folded. Any other computes as it is, its linear layers as `Dense`.
-    """
-    return FoldedTokenizer(tokenizer) if type(tokenizer) is Tokenizer else _with_dense(tokenizer)
-
-
-def _with_dense(module: nn.Module) -> nn.Module:
-    for name, child in module.named_children():
-        dense = Dense(child.weight, child.bias) if isinstance(child, nn.Linear) else _with_dense(child)
-        setattr(module, name, dense)
-    return module
-
-
 class FoldedAssignment(nn.Module):
-    """`SupertokenAssignment` for one budget: hard assignment, queries folded, values on s rows."""
+    """`SupertokenAssignment` for one budget: hard assignment, queries folded, values on s rows.
+
+    Unless routing is soft, no key is computed: queries take their matrix (`SupertokenAssignment.scores`).
+    """
 
     def __init__(self, dso: SupertokenAssignment, count: int) -> None:
         super().__init__()
@@ -96,25 +41,35 @@ class FoldedAssignment(nn.Module):
         if self.kind == "learned":
             self.compare = Dense(seeds @ dso.key.weight / seeds.shape[1] ** 0.5, None)
             return
-        self.key = Dense(dso.key.weight, None)
+        self.key = Dense(dso.key.weight if self.soft else dso.key.weight.T, None)
         if self.kind == "cosine":
-            self.compare = Dense(COSINE_SCALE * unit(seeds), None)
+            directions = unit(seeds)
+            self.compare = Dense(
+                COSINE_SCALE * directions if self.soft else directions @ dso.key.weight, None
+            )
             return
         self.query = Dense(dso.query.weight, None)
-        self.seeds = _constant(seeds)
+        self.seeds = constant(seeds)
 
-    def logits(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """Assignment logits (B, c, s) of tokens and positions (B, c, d)."""
+    def scores(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Scores (B, c, s) of tokens and positions (B, c, d): logits where routing is soft."""
         if self.kind == "learned":
             learned: Tensor = self.compare(tokens)
             return learned
         x = content(tokens, positions)
-        keys = unit(self.key(x))
+        return self.compared(x, x[:, : self.count])
+
+    def compared(self, x: Tensor, anchors: Tensor) -> Tensor:
+        """Scores (..., n, s) of the content (..., n, d) of tokens and of the anchors (..., s, d)."""
+        compared = unit(self.key(x)) if self.soft else x
         if self.kind == "cosine":
-            cosine: Tensor = self.compare(keys)
+            cosine: Tensor = self.compare(compared)
             return cosine
-        queries = unit(self.query(x[:, : self.count]) + self.seeds)
-        return COSINE_SCALE * (keys @ queries.transpose(1, 2))
+        queries = unit(self.query(anchors) + self.seeds[: anchors.shape[-2]])
+        if self.soft:
+            return COSINE_SCALE * (compared @ queries.transpose(-1, -2))
+        folded: Tensor = self.key(queries)
+        return compared @ folded.transpose(-1, -2)
 
     def forward(
         self, tokens: Tensor, positions: Tensor, merging: Tensor | None = None
@@ -126,14 +81,14 @@ class FoldedAssignment(nn.Module):
             positions: (B, c, d).
             merging: (B, c) of 0 and 1, which tokens count in the means; None means all.
         """
-        logits = self.logits(tokens, positions)
-        winner = logits.argmax(dim=-1, keepdim=True)
+        scores = self.scores(tokens, positions)
+        winner = scores.argmax(dim=-1, keepdim=True)
         assignment = (winner == torch.arange(self.count, device=winner.device)).to(tokens.dtype)
         share = assignment.transpose(1, 2)
         if merging is not None:
             share = share * merging.unsqueeze(1)
         size = share.sum(dim=2, keepdim=True).clamp_min(1.0)
-        routes = logits.softmax(dim=-1) if self.soft else assignment
+        routes = scores.softmax(dim=-1) if self.soft else assignment
         return self.value(share @ tokens / size), share @ positions / size, routes
 
 
@@ -156,58 +111,6 @@ class RankedGate(nn.Module):
         chosen = self.logits(tokens, positions).topk(self.bypassed, dim=1, largest=False).indices
         numbers = torch.arange(tokens.shape[1], device=tokens.device)
         return (chosen.unsqueeze(-1) == numbers).to(tokens.dtype)
-
-
-class DenseAttention(nn.Module):
-    """`Attention` with its maps as `Dense`."""
-
-    def __init__(self, attention: Attention) -> None:
-        super().__init__()
-        self.heads = attention.heads
-        self.qkv = Dense(attention.qkv.weight, attention.qkv.bias)
-        self.proj = Dense(attention.proj.weight, attention.proj.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, n, d) to (B, n, d)."""
-        count, width = x.shape[1:]
-        per_head = width // self.heads
-        query, key, value = (
-            part.reshape(-1, count, self.heads, per_head) for part in self.qkv(x).split(width, dim=-1)
-        )
-        weights = (query.transpose(1, 2) @ key.permute(0, 2, 3, 1) / per_head**0.5).softmax(dim=-1)
-        mixed = weights @ value.transpose(1, 2)
-        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(-1, count, width))
-        return out
-
-
-class DenseMlp(nn.Module):
-    """Two `Dense` with a GELU between."""
-
-    def __init__(self, fc1: nn.Linear, fc2: nn.Linear) -> None:
-        super().__init__()
-        self.fc1 = Dense(fc1.weight, fc1.bias)
-        self.fc2 = Dense(fc2.weight, fc2.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., d) to (..., d)."""
-        out: Tensor = self.fc2(gelu(self.fc1(x)))
-        return out
-
-
-class DenseBlock(nn.Module):
-    """`Block` with its maps as `Dense`."""
-
-    def __init__(self, block: Block) -> None:
-        super().__init__()
-        self.norm1, self.norm2 = block.norm1, block.norm2
-        self.attn = DenseAttention(block.attn)
-        self.mlp = DenseMlp(block.mlp.fc1, block.mlp.fc2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, n, d) to (B, n, d)."""
-        x = x + self.attn(self.norm1(x))
-        out: Tensor = x + self.mlp(self.norm2(x))
-        return out
 
 
 class InferenceStudent(nn.Module):
@@ -357,10 +260,6 @@ def _gate(student: Student) -> Gate:
             "the student has no gate", where="--bypass", remedy="leave it out, or distil with --gate"
         )
     return student.gate
-
-
-def _constant(value: Tensor) -> nn.Parameter:
-    return nn.Parameter(value.detach().clone(memory_format=torch.contiguous_format), requires_grad=False)
 
 
 def unit(x: Tensor) -> Tensor:

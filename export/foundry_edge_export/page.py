@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from foundry_edge_export.cells import COLUMNS, TEXT, Record, legend, row
+from foundry_edge_export.cells import COLUMNS, TEXT, Record, legend, part_lines, row
 from foundry_edge_export.plots import plots
 
 _STYLE = """
@@ -29,7 +29,7 @@ def markdown(record: Record) -> str:
     """The table, what it means, and the sensitivity of the blocks."""
     rungs = record["rungs"]
     lines = [f"# {_title(record)}", "", *_markdown_table(COLUMNS, [row(rung) for rung in rungs]), ""]
-    lines += [f"- {line}" for line in (*legend(rungs), *record["notes"])]
+    lines += [f"- {line}" for line in _lines(record)]
     for budget, losses in record["sensitivity"].items():
         lines += ["", f"## {budget}: one block alone in INT8", ""]
         rows = [
@@ -48,7 +48,7 @@ def markdown(record: Record) -> str:
 def html(record: Record) -> str:
     """The same with plots: quality against cost, losses by block, cosines of single tokens."""
     rungs, title = record["rungs"], escape(_title(record))
-    notes = "".join(f"<li>{escape(line)}</li>" for line in (*legend(rungs), *record["notes"]))
+    notes = "".join(f"<li>{escape(line)}</li>" for line in _lines(record))
     head = "".join(f"<th{_kind(name)}>{name}</th>" for name in COLUMNS)
     body = "".join(_html_row(rung) for rung in rungs)
     return (
@@ -58,6 +58,11 @@ def html(record: Record) -> str:
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>\n<ul>{notes}</ul>\n"
         f'<div class="plots">{"".join(plots(record))}</div>\n</body></html>\n'
     )
+
+
+def _lines(record: Record) -> list[str]:
+    """What the table means, what the head for parts does, and notes."""
+    return [*legend(record["rungs"]), *part_lines(record["parts"]), *record["notes"]]
 
 
 def _title(record: Record) -> str:

@@ -108,9 +108,9 @@ def _clear(module: InferenceStudent, tokens: torch.Tensor, positions: torch.Tens
     """Which clouds (B,) have no token between two choices, within rounding."""
     clear = torch.ones(len(tokens), dtype=torch.bool)
     if module.dso.count > 1:
-        logits = module.dso.logits(tokens, positions)
-        first, second = logits.topk(2, dim=-1).values.unbind(-1)
-        clear &= ((first - second) > _tie(logits)).all(dim=1)
+        scores = module.dso.scores(tokens, positions)
+        first, second = scores.topk(2, dim=-1).values.unbind(-1)
+        clear &= ((first - second) > _tie(scores)).all(dim=1)
     if module.gate is not None and module.gate.bypassed < tokens.shape[1]:
         logits = module.gate.logits(tokens, positions)
         border = logits.sort(dim=1).values[:, module.gate.bypassed - 1 : module.gate.bypassed + 1]

@@ -5,14 +5,15 @@ from __future__ import annotations
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from foundry_edge_export.cells import COLUMNS, TEXT, legend, row
+from foundry_edge_export.cells import COLUMNS, TEXT, legend, part_lines, row
 from foundry_edge_export.report import ExportReport
 
 
 def render(report: ExportReport) -> Table:
     """One row per rung: size, cost, parity, fidelity to the teacher, accuracy, latency, gates."""
-    rungs = report.as_dict()["rungs"]
-    caption = "\n".join(legend(rungs))
+    record = report.as_dict()
+    rungs = record["rungs"]
+    caption = "\n".join([*legend(rungs), *part_lines(record["parts"])])
     table = Table(box=SIMPLE_HEAD, caption=caption, caption_justify="left", padding=(0, 1, 0, 0))
     for name in COLUMNS:
         table.add_column(name, justify="left" if name in TEXT else "right", no_wrap=name != "gates")

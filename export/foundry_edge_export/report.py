@@ -12,7 +12,7 @@ from foundry_edge_export.draft import Draft
 from foundry_edge_export.gates import allowed_drop
 from foundry_edge_export.latency import Latency
 from foundry_edge_export.precisions import QUANTISED, made_for
-from foundry_edge_runtime.bundle.manifest import Manifest
+from foundry_edge_runtime.bundle.manifest import Manifest, Parts
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class ExportReport:
         seconds: wall time.
         kept: whether the rungs are in the bundle.
         sensitivity: budget (``s4``) -> loss of each block alone in INT8, worst first; empty unless asked for.
+        parts: the bundle's head for parts, if it has one.
     """
 
     bundle: Path
@@ -44,6 +45,7 @@ class ExportReport:
     seconds: float
     kept: bool
     sensitivity: dict[str, list[BlockLoss]] = field(default_factory=dict)
+    parts: Parts | None = None
 
     def as_dict(self, *, whole: bool = False) -> dict[str, Any]:
         """Plain values for JSON.
@@ -57,6 +59,7 @@ class ExportReport:
             "kept": self.kept,
             "rungs": [self._rung(draft) for draft in (self.ladder if whole else self.rungs)],
             "sensitivity": {name: [asdict(loss) for loss in rows] for name, rows in self.sensitivity.items()},
+            "parts": None if self.parts is None else _parts(self.parts),
             "notes": list(self.notes),
             "seconds": round(self.seconds, 1),
         }
@@ -82,6 +85,15 @@ class ExportReport:
             "gates": draft.gates,
             "spreads": {name: list(counts) for name, counts in draft.spreads.items()},
         }
+
+
+def _parts(parts: Parts) -> dict[str, Any]:
+    return {
+        "categories": len(parts.categories),
+        "parts": sum(len(one.parts) for one in parts.categories),
+        "bytes": {"graph": parts.graph.bytes, "weights": parts.weights.bytes},
+        **parts.model_dump(include={"macs", "parity", "quality"}),
+    }
 
 
 def _allowed(draft: Draft) -> float | None:

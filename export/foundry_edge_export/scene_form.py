@@ -10,10 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from foundry_edge.models.dso import COSINE_SCALE
 from foundry_edge.models.reducer import content
 from foundry_edge.models.student import Student
-from foundry_edge_export.inference import InferenceStudent, unit, upsampled
+from foundry_edge_export.inference import InferenceStudent, upsampled
 from foundry_edge_runtime.errors import InputError
 
 
@@ -55,27 +54,22 @@ class SceneAssign(nn.Module):
             Sums of tokens and of positions (s, d), sizes (s, 1), and the routes back (n, s).
         """
         positions = self.position(centers)
-        logits = self._logits(tokens, positions, anchor_tokens, anchor_centers)
-        winner = logits.argmax(dim=-1, keepdim=True)
+        scores = self._scores(tokens, positions, anchor_tokens, anchor_centers)
+        winner = scores.argmax(dim=-1, keepdim=True)
         numbers = torch.arange(anchor_tokens.shape[0], device=winner.device)
         assignment = (winner == numbers).to(tokens.dtype)
         share = assignment.transpose(0, 1)
-        routes = logits.softmax(dim=-1) if self.dso.soft else assignment
+        routes = scores.softmax(dim=-1) if self.dso.soft else assignment
         return share @ tokens, share @ positions, share.sum(dim=1, keepdim=True), routes
 
-    def _logits(
+    def _scores(
         self, tokens: Tensor, positions: Tensor, anchor_tokens: Tensor, anchor_centers: Tensor
     ) -> Tensor:
         dso, count = self.dso, anchor_tokens.shape[0]
         if dso.kind == "learned":
             return _first(dso.compare(tokens), count)
-        keys = unit(dso.key(content(tokens, positions)))
-        if dso.kind == "cosine":
-            return _first(dso.compare(keys), count)
         anchors = content(anchor_tokens, self.position(anchor_centers))
-        queries = unit(dso.query(anchors) + dso.seeds[:count])
-        cosines: Tensor = COSINE_SCALE * (keys @ queries.transpose(0, 1))
-        return cosines
+        return _first(dso.compared(content(tokens, positions), anchors), count)
 
 
 class SceneEncode(nn.Module):

@@ -34,6 +34,7 @@ class ExportSettings:
     sensitivity: bool
     force: bool
     scene: bool
+    parts_data: str | Path | None
     seed: int
 
     def check(self) -> None:
@@ -90,6 +91,19 @@ class ExportSettings:
                 )
             if not 0 <= count <= most:
                 raise InputError(f"expected 0 to {most} tokens, found {count}", where="--bypass")
+
+    def check_parts(self, head: bool) -> None:
+        """Refuse data for a head that is not there.
+
+        Raises:
+            InputError: says how to train one.
+        """
+        if self.parts_data is not None and not head:
+            raise InputError(
+                "the student has no head for parts",
+                where="--parts-data",
+                remedy="train one with `foundry-edge finetune --task parts --frozen`, or leave it out",
+            )
 
     @property
     def sizes(self) -> tuple[Size, ...]:

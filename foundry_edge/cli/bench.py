@@ -61,6 +61,8 @@ def _show(result: Benchmark) -> None:
         columns = ("backend", *columns)
     console.print(printable(title), style="bold", markup=False)
     console.print(ladder_table(manifest, result.profile, columns))
+    if any(one.gpu_grouping for one in result.profile.engines):
+        console.print("where the GPU groups, that is part of the engine's time", style="dim")
     console.print(_board(result), style="dim", markup=False)
     console.print(f"profile kept in {printable(result.path)}", style="dim", soft_wrap=True, markup=False)
     for failure in result.profile.failures:

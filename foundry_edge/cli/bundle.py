@@ -9,7 +9,7 @@ import typer
 from foundry_edge.cli import options
 
 if TYPE_CHECKING:
-    from foundry_edge_runtime.bundle import Bundle
+    from foundry_edge_runtime.bundle import Bundle, Manifest
 
 _app = typer.Typer(help="Show or verify a bundle.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -41,7 +41,7 @@ def show(path: options.BundleArgument = None, json: options.Json = False) -> Non
     console.print(
         f"{len(manifest.rungs)} engines, {total:.1f} MiB, made {printable(manifest.created)}; "
         f"input: {spec.points} points in {spec.groups} groups of {spec.group_size}; "
-        f"{len(manifest.labels)} classes; " + ("" if manifest.scene else "not ") + "for scenes",
+        f"{len(manifest.labels)} classes; {_beside(manifest)}",
         style="dim",
         markup=False,
     )
@@ -60,6 +60,15 @@ def verify(path: options.BundleArgument = None, json: options.Json = False) -> N
         print_json({**_head(bundle), "verified": [ref.name for ref in files]})
     else:
         typer.echo(printable(f"{bundle.folder}: {len(files)} files verified, bundle {bundle.manifest.id}"))
+
+
+def _beside(manifest: Manifest) -> str:
+    """What the bundle has beside its engines."""
+    scenes = ("" if manifest.scene else "not ") + "for scenes"
+    if manifest.parts is None:
+        return f"{scenes}, no parts"
+    count = sum(len(one.parts) for one in manifest.parts.categories)
+    return f"{scenes}, {count} parts of {len(manifest.parts.categories)} categories"
 
 
 def _head(bundle: Bundle) -> dict[str, Any]:

@@ -72,7 +72,8 @@ def _rows(diagnosis: Diagnosis) -> Iterator[tuple[str, str, str, str]]:
 
 def _works(status: dict[str, Any]) -> str:
     where = f" on {status['gpu']['gpu']}" if status["gpu"] else ""
-    return f"works ({status['version']}{where})"
+    grouping = f"; {status['grouping']}" if status["grouping"] else ""
+    return f"works ({status['version']}{where}{grouping})"
 
 
 def _bundle_rows(bundle: dict[str, object]) -> Iterator[tuple[str, str, str, str]]:

@@ -72,6 +72,10 @@ def export(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Keep rungs that fail a gate, marked.")] = False,
     scene: Annotated[bool, typer.Option("--scene", help="Add the graphs that `run --scene` needs.")] = False,
+    parts_data: Annotated[
+        str | None,
+        typer.Option(metavar="D", help="Data set whose test side measures the student's head for parts."),
+    ] = None,
     seed: train.Seed = 0,
     json: Json = False,
 ) -> None:
@@ -96,6 +100,7 @@ def export(
             sensitivity=sensitivity,
             force=force,
             scene=scene,
+            parts_data=parts_data,
             seed=seed,
             progress=progress,
         )

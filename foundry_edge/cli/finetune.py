@@ -35,6 +35,18 @@ def finetune(
     epochs: Annotated[
         float, typer.Option(help="Passes over the training side, frozen and thawed together.", min=0.01)
     ] = 30.0,
+    frozen: Annotated[
+        bool, typer.Option("--frozen", help="Train the head alone; the model stays as it is.")
+    ] = False,
+    views: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Of parts: clouds of each training shape, as it is, turned and as one camera sees it."
+        ),
+    ] = 1,
+    hidden: Annotated[
+        int | None, typer.Option(min=1, help="Of parts: channels of the head [default: 64].")
+    ] = None,
     batch: options.Batch = 32,
     learning_rate: options.LearningRate = 3e-4,
     precision: options.TrainPrecision = "auto",
@@ -54,6 +66,9 @@ def finetune(
         out=out,
         tokens=None if tokens is None else options.numbers(tokens, "--tokens"),
         epochs=epochs,
+        frozen=frozen,
+        views=views,
+        hidden=hidden,
         settings=options.train_settings(
             batch=batch, learning_rate=learning_rate, precision=precision, accelerator=accelerator, seed=seed
         ),
@@ -82,7 +97,6 @@ def _show(report: FinetuneReport) -> None:
         highlight=False,
         markup=False,
     )
-    if report.task == "classification":
-        console.print(
-            f"Next: foundry-edge export {printable(report.out)} --tokens 4", highlight=False, markup=False
-        )
+    console.print(
+        f"Next: foundry-edge export {printable(report.out)} --tokens 4", highlight=False, markup=False
+    )

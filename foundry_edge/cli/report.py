@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from foundry_edge.cli.ladder import RUN, ladder_table
 from foundry_edge.cli.live import Live
 from foundry_edge.cli.output import notice, stderr, stdout
+from foundry_edge.cli.parts import parts_heading, parts_line, parts_table
 from foundry_edge_runtime.errors import printable
 from foundry_edge_runtime.inspection import Failure
 from foundry_edge_runtime.profile import THOROUGH, Profile, load_profile
@@ -61,6 +62,10 @@ class Report:
         console.print()
         if result.top is not None:
             console.print(_classes(result.top, result.confident, ascii_only))
+            console.print()
+        if result.parts is not None:
+            console.print(parts_heading(result.parts), style="bold", soft_wrap=True, markup=False)
+            console.print(parts_table(result.parts))
             console.print()
         console.print(_facts(result))
         console.print()
@@ -136,12 +141,14 @@ def _fact_rows(result: Result) -> list[tuple[str, str]]:
     rung, latency = result.choice.rung, result.latency
     c, d = result.tokens.shape
     split = f"read {latency.read:.1f} + grouping {latency.group:.1f} + engine {latency.engine:.1f}"
+    of_parts = [] if result.parts is None else [("parts", f"{result.parts.ms:.1f} ms, after the engine")]
     rows = [
         (
             "engine",
             f"{rung.encoded} tokens, {rung.precision}, {result.choice.backend}: {result.choice.reason}",
         ),
         ("latency", f"{latency.total:.1f} ms: {split}"),
+        *of_parts,
         ("features", f"{c} tokens x {d}, global {len(result.pooled)}; {_kept(result)}"),
         ("bundle", f"{result.bundle.manifest.id} ({_origin(result)})"),
     ]
@@ -177,6 +184,7 @@ def _line(result: Result) -> Text:
         f" {result.latency.total:8.1f} ms  ",
         (printable(result.cloud.source), "bold"),
         ("" if result.scan is None else f" scan {result.scan}", "dim"),
+        ("" if result.parts is None else f"  {result.parts.category}: {parts_line(result.parts)}", "dim"),
     )
 
 

@@ -19,6 +19,18 @@ Scene = Annotated[
         "--scene", help="The whole scan, however large, as one sequence of groups; features, no class."
     ),
 ]
+Parts = Annotated[
+    bool,
+    typer.Option("--parts", help="Name the part of every point: seat, back, leg ... of a single object."),
+]
+Category = Annotated[
+    str | None,
+    typer.Option(
+        "--category",
+        metavar="NAME",
+        help="With --parts: whose parts [default: those of the most probable class that has any].",
+    ),
+]
 Adaptive = Annotated[
     bool, typer.Option("--adaptive", help="Hold --max-latency-ms under load by switching engines.")
 ]
@@ -59,7 +71,7 @@ PerPoint = Annotated[
 Viz = Annotated[
     str | None,
     typer.Option(
-        "--viz", metavar="FILE", help="Draw the scan, coloured by feature and by group (.png or .html)."
+        "--viz", metavar="FILE", help="Draw the scan by feature, by group and by part (.png or .html)."
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of sampling a mesh's surface.", min=0)]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Unlike = dict[str, object]
 """Options that mean nothing with --scene, and what was given for them."""
+_REASONS = {"--parts": "names the parts of a single object, and a scene with --scene is many"}
 
 _STEPS = {
     "frame": "scaling",
@@ -65,7 +66,8 @@ def show_scenes(scan: str, *, unlike: Unlike, strict: bool, json: bool, **option
 def _refuse(unlike: Unlike) -> None:
     for flag, value in unlike.items():
         if value is not None and value is not False:
-            raise InputError("means nothing with --scene", where=flag, remedy="leave it out")
+            reason = _REASONS.get(flag, "means nothing with --scene")
+            raise InputError(reason, where=flag, remedy="leave it out")
 
 
 @contextmanager

@@ -15,6 +15,8 @@ SYNONYMS = {
     "bike": "bicycle",
     "multi_seat": "sofa",
     "non_wheel_chair": "chair",
+    "four_leg": "quadruped",
+    "human": "humanoid",
     "person": "humanoid",
     "plant": "plant_indoors",
     "rectangle_table": "table",

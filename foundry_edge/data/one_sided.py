@@ -27,16 +27,25 @@ def one_sided(xyz: FloatArray, rng: np.random.Generator) -> FloatArray:
     Returns:
         (P, 3) float32.
     """
+    return seen_points(xyz, rng)[0]
+
+
+def seen_points(xyz: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+    """As `one_sided`, and for each point which of ``xyz`` it shows: (P,) int64, -1 for the floor."""
     view = rng.normal(size=3)
     from_above = rng.random() < 0.8
     view[2] = abs(view[2]) if from_above else view[2]
     standing = _on_floor(xyz, rng) if from_above and rng.random() < FLOOR_SHARE else xyz
-    seen = standing[_visible(standing, view)]
+    seen = np.flatnonzero(_visible(standing, view))
     if len(seen) >= len(xyz):
-        return seen[rng.choice(len(seen), len(xyz), replace=False)]
-    copies = seen[rng.integers(len(seen), size=len(xyz) - len(seen))]
-    jitter = rng.normal(scale=CELL / 6, size=copies.shape).astype(np.float32)
-    return np.concatenate([seen, copies + jitter])
+        source = seen[rng.choice(len(seen), len(xyz), replace=False)]
+        points = standing[source]
+    else:
+        copied = seen[rng.integers(len(seen), size=len(xyz) - len(seen))]
+        jitter = rng.normal(scale=CELL / 6, size=(len(copied), 3)).astype(np.float32)
+        source = np.concatenate([seen, copied])
+        points = np.concatenate([standing[seen], standing[copied] + jitter])
+    return points, np.where(source < len(xyz), source, -1)
 
 
 def _on_floor(xyz: FloatArray, rng: np.random.Generator) -> FloatArray:

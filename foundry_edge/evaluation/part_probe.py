@@ -9,12 +9,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from foundry_edge.evaluation.interpolate import interpolate
 from foundry_edge.evaluation.linear import fit_logistic
 from foundry_edge.evaluation.miou import PartLists, part_metrics
 from foundry_edge.evaluation.subject import Features, Labels, Side
 from foundry_edge.evaluation.summary import Metrics
 from foundry_edge.evaluation.validation import validation_mask
+from foundry_edge.models.interpolate import interpolate
 from foundry_edge.training.parts import PartData
 
 Predict = Callable[[Features], Labels]

@@ -16,13 +16,13 @@ from foundry_edge.evaluation.part_probe import probe_parts
 from foundry_edge.evaluation.rungs import EvaluatedRung
 from foundry_edge.evaluation.subject import Judged
 from foundry_edge.evaluation.summary import Metrics, mean_and_deviation
+from foundry_edge.models.part_head import PartHead, PartHeadConfig
 from foundry_edge.training.engine import train
 from foundry_edge.training.parts import (
     PartData,
-    PartHead,
-    PartHeadConfig,
     PartSegmentation,
     part_data,
+    part_head_config,
     predict_parts,
 )
 from foundry_edge.training.settings import TrainSettings
@@ -32,6 +32,8 @@ from foundry_edge_runtime.errors import DataError
 EPOCHS = 40.0
 BATCH = 16
 LEARNING_RATE = 1e-3
+HIDDEN, DROPOUT = 256, 0.5
+"""Of the protocol's head, as published heads have them; one that ships has fewer channels."""
 
 
 def part_segmentation(
@@ -58,7 +60,7 @@ def part_segmentation(
         raise DataError("has no training or no test side", where=shapes.name, remedy="mark both in split")
     tokens, lists = judged.tokens(rung), part_lists(shapes)
     sides = (data.where(fit), tokens[fit]), (data.where(check), tokens[check])
-    config = PartHeadConfig(width=rung.width, parts=shapes.part_names, categories=shapes.classes)
+    config = part_head_config(shapes, rung.width, hidden=HIDDEN, dropout=DROPOUT)
     key = hashlib.sha256(f"{rung.digest} {shapes.name}".encode() + shapes.xyz.tobytes()).hexdigest()[:24]
     found = [
         {
@@ -112,5 +114,5 @@ def _head(
         resume=True,
     )
     objective.to("cpu")
-    predicted = predict_parts(objective.head, test, test_tokens, lists.allowed)
+    predicted = predict_parts(objective.head, test, test_tokens)
     return part_metrics(predicted, test.part.numpy(), np.asarray(test.category.numpy()), lists)

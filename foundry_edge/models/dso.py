@@ -45,17 +45,35 @@ class SupertokenAssignment(Reducer):
             dots: Tensor = self.key(tokens) @ self.query(seeds).T
             return dots / math.sqrt(tokens.shape[-1])
         x = content(tokens, positions)
-        anchors = x[:, :count] if self.query_kind == "anchored" else torch.zeros_like(x[:, :count])
-        queries = normalize(self.query(seeds + anchors), dim=-1, eps=1e-6)
         keys = normalize(self.key(x), dim=-1, eps=1e-6)
-        cosines: Tensor = keys @ queries.transpose(1, 2)
+        cosines: Tensor = keys @ self._queries(x, count).transpose(1, 2)
         return COSINE_SCALE * cosines
+
+    def scores(self, tokens: Tensor, positions: Tensor, count: int) -> Tensor:
+        """What has the argmax of `logits` (B, c, s), with s products by Wk in place of c.
+
+        (Wk x) . q = x . (q Wk); a token's own length and the scale leave its argmax as it is.
+        """
+        if self.query_kind == "learned":
+            learned: Tensor = self.query(self.supertokens[:count]) @ self.key.weight
+            return tokens @ learned.T
+        x = content(tokens, positions)
+        return x @ (self._queries(x, count) @ self.key.weight).transpose(1, 2)
 
     def assign(self, cloud: TokenCloud, count: int, sampling: Sampling | None = None) -> Assignment:
         """Hard, by the largest logit; in training straight-through Gumbel-Softmax."""
+        if sampling is None and self.routing == "hard":
+            hard = assign(self.scores(cloud.tokens, cloud.positions, count), None)
+            return Assignment(hard, hard)
         logits = self.logits(cloud.tokens, cloud.positions, count)
         hard = assign(logits, sampling)
         return Assignment(hard, logits.softmax(dim=-1) if self.routing == "soft" else hard)
+
+    def _queries(self, x: Tensor, count: int) -> Tensor:
+        """Directions of the SuperTokens (B, s, d), for the content x (B, c, d) of the tokens."""
+        anchors = x[:, :count] if self.query_kind == "anchored" else torch.zeros_like(x[:, :count])
+        queries: Tensor = self.query(self.supertokens[:count] + anchors)
+        return normalize(queries, dim=-1, eps=1e-6)
 
 
 def assign(logits: Tensor, sampling: Sampling | None) -> Tensor:

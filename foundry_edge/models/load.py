@@ -11,6 +11,7 @@ from foundry_edge.models.compressed import Compressed
 from foundry_edge.models.config import StudentConfig, TeacherConfig
 from foundry_edge.models.methods import KINDS
 from foundry_edge.models.model import Loaded, Model
+from foundry_edge.models.part_head import PART_HEAD, PartHead, PartHeadConfig
 from foundry_edge.models.store import CONFIG, load_config, load_weights, weights_sha256
 from foundry_edge.models.student import Student
 from foundry_edge.models.teacher import Teacher
@@ -93,6 +94,27 @@ def load_student(name: str | Path = "embedded:student") -> Student:
     student = Student(config)
     load_weights(folder, student)
     return student.requires_grad_(False)
+
+
+def load_part_head(name: str | Path = "embedded:student") -> PartHead:
+    """Load the head for parts that lies beside a model, in its folder `PART_HEAD`; frozen, float32.
+
+    Args:
+        name: the model's folder, ``embedded:student`` or ``embedded:teacher``.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged; the message names file and field.
+    """
+    folder = model_folder(name) / PART_HEAD
+    if not folder.is_dir():
+        raise CheckpointError(
+            "has no head for parts",
+            where=name,
+            remedy="train one with `foundry-edge finetune --task parts`",
+        )
+    head = PartHead(load_config(folder, PartHeadConfig))
+    load_weights(folder, head)
+    return head.requires_grad_(False).eval()
 
 
 class _Kind(BaseModel):

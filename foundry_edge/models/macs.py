@@ -129,8 +129,9 @@ def _assignment(config: StudentConfig, count: int) -> int:
 
 
 def _dso(config: StudentConfig, groups: int, count: int, width: int) -> int:
-    queries = {"learned": 0, "cosine": groups, "anchored": groups + count}[config.query]
-    return groups * count * width + queries * width * width
+    anchored = count if config.query == "anchored" else 0
+    keys = groups if config.routing == "soft" and config.query != "learned" else anchored
+    return groups * count * width + (anchored + keys) * width * width
 
 
 def _tome(config: StudentConfig, groups: int, count: int, width: int) -> int:

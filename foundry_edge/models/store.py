@@ -29,6 +29,17 @@ def save_weights(folder: Path, config: BaseModel, module: nn.Module, half: bool 
     write_text(folder / CONFIG, config.model_dump_json(indent=2) + "\n")
 
 
+def copy_weights(source: Path, folder: Path) -> None:
+    """Write a model's config and weights into another folder, byte for byte.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    for name in (WEIGHTS, CONFIG):
+        with replacing(folder / name) as partial:
+            partial.write_bytes((source / name).read_bytes())
+
+
 def load_config(folder: Path, kind: type[Config]) -> Config:
     """Read config.json as ``kind``.
 

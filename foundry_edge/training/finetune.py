@@ -8,24 +8,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from pydantic import BaseModel
 from rich.console import Console
 
 from foundry_edge.data.groupings import GroupedShapes, cached_groupings
 from foundry_edge.data.shape_set import TEST, TRAIN, ShapeSet
-from foundry_edge.evaluation.miou import part_lists, part_metrics
 from foundry_edge.evaluation.one_set import one_set
 from foundry_edge.evaluation.summary import Metrics
 from foundry_edge.models.heads import ClassificationHead
-from foundry_edge.models.load import load_model, model_digest
+from foundry_edge.models.load import load_model, model_digest, model_folder
 from foundry_edge.models.model import Model
-from foundry_edge.models.store import save_weights
+from foundry_edge.models.part_head import PART_HEAD
+from foundry_edge.models.store import copy_weights, save_weights
 from foundry_edge.training.claim import claim
 from foundry_edge.training.classify import fresh_head, judge_classifier, tune_classifier
-from foundry_edge.training.parts import PartHead, part_data, predict_parts
-from foundry_edge.training.segment import fresh_part_head, tokens_of, tune_parts
+from foundry_edge.training.segment import Segmenting, segmented
 from foundry_edge.training.settings import TrainSettings
 from foundry_edge.training.stages import Stages
 from foundry_edge_runtime.errors import DataError, InputError
@@ -33,7 +31,6 @@ from foundry_edge_runtime.files import write_text
 
 Task = Literal["classification", "parts"]
 TASKS = ("classification", "parts")
-PART_HEAD = "part_head"
 VARIANTS = 3
 
 
@@ -82,10 +79,13 @@ def finetune(
     out: Path = Path("foundry-out/finetuned"),
     tokens: tuple[int, ...] | None = None,
     epochs: float = 30.0,
+    frozen: bool = False,
+    views: int = 1,
+    hidden: int | None = None,
     settings: TrainSettings | None = None,
     resume: bool = False,
 ) -> FinetuneReport:
-    """Train all weights of a model for a task and write it to ``out``, ready for `export`.
+    """Train a model, or only a head on it, for a task and write it to ``out``, ready for `export`.
 
     The encoder is frozen first, then thawed (Point-JEPA, section 4.2). For classification the frozen stage
     is solved exactly: the head starts as the linear probe of the training side. For parts a head is trained
@@ -99,25 +99,39 @@ def finetune(
             lies in its folder part_head.
         tokens: budgets to train and judge; None takes all.
         epochs: passes over the training side, frozen and thawed together.
+        frozen: train the head alone. For parts the model's files are then copied as they are, so that the
+            head goes with bundles of that model; for classification the head is the linear probe.
+        views: for parts, clouds of each training shape: as it is, turned, and as one camera sees it, see
+            `part_views`.
+        hidden: for parts, channels of the head; None takes the default of `PartHeadConfig`.
         settings: optimisation settings; its ``steps`` follow from ``epochs``.
         resume: continue from the checkpoints in ``out``.
 
     Raises:
-        InputError: no such task or budget.
+        InputError: no such task or budget, or an option that the task has not got.
         DataError: the data lack labels or a side.
         CheckpointError: model or checkpoint is missing, damaged or of another run.
     """
     started = time.perf_counter()
     if task not in TASKS:
         raise InputError(f"unknown task {task!r}", where="--task", remedy=f"use {' or '.join(TASKS)}")
+    how = Segmenting(frozen, views, hidden)
+    if task != "parts" and how != Segmenting(frozen):
+        raise InputError(
+            "mean nothing without --task parts", where="--views, --hidden", remedy="leave them out"
+        )
     settings = settings or default_settings(0)
     model, shapes = load_model(student), labelled(one_set(data))
     budgets = budgets_of(model, tokens)
-    claim(out, _made_of(student, shapes, task), resume)
+    claim(out, {**_made_of(student, shapes, task), **asdict(how)}, resume)
     stages = Stages(out, settings, epochs, resume, Console(stderr=True))
     torch.manual_seed(settings.seed)
-    run = _classification if task == "classification" else _parts
-    metrics = run(model, shapes, budgets, stages)
+    if task == "classification":
+        metrics = _classification(model, shapes, budgets, stages, frozen)
+    else:
+        head, metrics = segmented(model, shapes, budgets, stages, how)
+        _write_model(student, model, out, frozen)
+        save_weights(out / PART_HEAD, head.config, head)
     report = FinetuneReport(
         out=out,
         model=str(student),
@@ -179,13 +193,14 @@ def group_sides(model: Model, shapes: ShapeSet, cache: Path) -> tuple[GroupedSha
 
 
 def _classification(
-    model: Model, shapes: ShapeSet, budgets: tuple[int | None, ...], stages: Stages
+    model: Model, shapes: ShapeSet, budgets: tuple[int | None, ...], stages: Stages, frozen: bool
 ) -> list[Metrics]:
     config = with_labels(model, shapes.classes)
     train, test = group_sides(model, shapes, stages.folder / "cache")
     fit, check = shapes.part(TRAIN), shapes.part(TEST)
     head = fresh_head("linear", model, train, fit.label, len(shapes.classes), budgets[-1])
-    tune_classifier(model, head, train, fit.label, budgets, stages)
+    if not frozen:
+        tune_classifier(model, head, train, fit.label, budgets, stages)
     module: Any = model.module
     module.head = head.requires_grad_(False)
     save_weights(stages.folder, config, module)
@@ -212,16 +227,8 @@ def with_labels(model: Model, labels: tuple[str, ...]) -> BaseModel:
     return changed
 
 
-def _parts(model: Model, shapes: ShapeSet, budgets: tuple[int | None, ...], stages: Stages) -> list[Metrics]:
-    grouped = cached_groupings(shapes.xyz, model.preprocessing, 1, 0, stages.folder / "cache")
-    data = part_data(shapes, grouped, model.preprocessing)
-    fit, check = (data.where(shapes.split == side) for side in (TRAIN, TEST))
-    head: PartHead = fresh_part_head(model, fit, shapes, budgets[-1])
-    tune_parts(model, head, fit, budgets, stages)
-    save_weights(stages.folder, model.config, model.module)
-    save_weights(stages.folder / PART_HEAD, head.config, head)
-    lists, metrics = part_lists(shapes), []
-    for budget in budgets:
-        predicted = predict_parts(head, check, tokens_of(model, check, budget), lists.allowed)
-        metrics.append(part_metrics(predicted, check.part.numpy(), np.asarray(check.category.numpy()), lists))
-    return metrics
+def _write_model(student: str | Path, model: Model, out: Path, frozen: bool) -> None:
+    if frozen and not Path(student).is_file():
+        copy_weights(model_folder(student), out)
+    else:
+        save_weights(out, model.config, model.module)

@@ -1,4 +1,4 @@
-"""Part segmentation: a feature-propagation head on token features, with or without training the encoder."""
+"""Training of part segmentation: a head on token features, with or without the encoder."""
 
 from __future__ import annotations
 
@@ -7,81 +7,26 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, dropout, one_hot, relu
+from torch.nn.functional import cross_entropy
 
 from foundry_edge.data.groupings import GroupedShapes
 from foundry_edge.data.shape_set import ShapeSet
-from foundry_edge.evaluation.interpolate import interpolate, model_frame, nearest_centres
-from foundry_edge.models.heads import pool
+from foundry_edge.evaluation.miou import part_lists
+from foundry_edge.models.config import checked
+from foundry_edge.models.interpolate import model_frame, nearest_centres
 from foundry_edge.models.model import Model
+from foundry_edge.models.part_head import PartHead, PartHeadConfig
 from foundry_edge.training.augment import random_scale
 from foundry_edge.training.engine import Step
 from foundry_edge_runtime.errors import DataError
 from foundry_edge_runtime.grouping import Preprocessing
+from foundry_edge_runtime.pointcloud import FloatArray
 
 POINTS_PER_STEP = 512
 SCALE = (0.8, 1.25)
-
-
-class PartHeadConfig(BaseModel):
-    """Sizes of a `PartHead`; config.json beside its weights."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    width: int = Field(ge=1, description="d: width of a token")
-    parts: tuple[str, ...] = Field(min_length=1, description="names of the parts")
-    categories: tuple[str, ...] = Field(min_length=1, description="names of the categories")
-    hidden: int = Field(256, ge=1)
-    dropout: float = Field(0.5, ge=0, lt=1)
-
-
-class PartHead(nn.Module):
-    """Part logits of points (Point-MAE's and Point-JEPA's segmentation head, on the last block's features).
-
-    Each point gets the token features interpolated from its three nearest centres and its own position;
-    the cloud adds the mean and maximum of its tokens and the one-hot category, as in ShapeNetPart. Token
-    features are standardised first (`standardise`): those of pre-trained encoders share one large component.
-    """
-
-    shift: Tensor
-    scale: Tensor
-
-    def __init__(self, config: PartHeadConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.register_buffer("shift", torch.zeros(config.width))
-        self.register_buffer("scale", torch.ones(config.width))
-        self.local = nn.Linear(config.width + 3, config.hidden)
-        self.cloud = nn.Linear(2 * config.width + len(config.categories), config.hidden, bias=False)
-        self.middle = nn.Linear(config.hidden, config.hidden)
-        self.out = nn.Linear(config.hidden, len(config.parts))
-
-    @torch.no_grad()
-    def standardise(self, tokens: Tensor) -> None:
-        """Take mean and deviation of each channel from the tokens (M, c, d) of training shapes."""
-        self.shift.copy_(tokens.mean(dim=(0, 1)))
-        self.scale.copy_(tokens.std(dim=(0, 1)).clamp_min(1e-6))
-
-    def forward(self, tokens: Tensor, index: Tensor, weight: Tensor, xyz: Tensor, category: Tensor) -> Tensor:
-        """Logits (B, P, parts).
-
-        Args:
-            tokens: (B, c, d).
-            index: (B, P, 3) nearest centres.
-            weight: (B, P, 3) their weights.
-            xyz: (B, P, 3) points in the model's frame.
-            category: (B,) int64.
-        """
-        tokens = (tokens - self.shift) / self.scale
-        points = torch.cat([interpolate(tokens, index, weight), xyz.to(tokens.dtype)], dim=2)
-        kind = one_hot(category, len(self.config.categories)).to(tokens.dtype)
-        cloud = self.cloud(torch.cat([pool(tokens), kind], dim=1))
-        hidden = relu(self.local(points) + cloud[:, None])
-        hidden = dropout(relu(self.middle(hidden)), self.config.dropout, self.training)
-        logits: Tensor = self.out(hidden)
-        return logits
+UNLABELLED = -1
+"""The part of a point that belongs to none; it is not learnt from."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +39,7 @@ class PartData:
         index: (M, P, 3) int64, the three centres nearest to each point.
         weight: (M, P, 3) float32, their weights.
         category: (M,) int64.
-        part: (M, P) int64.
+        part: (M, P) int64, -1 where a point belongs to none.
     """
 
     grouped: GroupedShapes
@@ -115,8 +60,8 @@ class PartData:
         return PartData(grouped, *rest)
 
 
-def part_data(shapes: ShapeSet, grouped: GroupedShapes, spec: Preprocessing) -> PartData:
-    """Points, neighbours and labels of every shape, for variant 0 of its grouping.
+def part_labels(shapes: ShapeSet) -> npt.NDArray[np.int64]:
+    """The part (M, P) of every point of a set.
 
     Raises:
         DataError: the set has no part labels, or a shape has no category.
@@ -129,16 +74,42 @@ def part_data(shapes: ShapeSet, grouped: GroupedShapes, spec: Preprocessing) -> 
         )
     if not shapes.classes or (shapes.label < 0).any():
         raise DataError("a shape has no category", where=shapes.name, remedy="label every shape")
-    xyz = torch.from_numpy(np.stack([model_frame(cloud, spec) for cloud in shapes.xyz]))
+    return shapes.part_label.astype(np.int64)
+
+
+def part_data(shapes: ShapeSet, grouped: GroupedShapes, spec: Preprocessing) -> PartData:
+    """Points, neighbours and labels of every shape, for variant 0 of its grouping.
+
+    Raises:
+        DataError: the set has no part labels, or a shape has no category.
+    """
+    return points_with_labels(shapes.xyz, part_labels(shapes), shapes.label, grouped, spec)
+
+
+def points_with_labels(
+    clouds: FloatArray,
+    part: npt.NDArray[np.int64],
+    category: npt.NDArray[np.int64],
+    grouped: GroupedShapes,
+    spec: Preprocessing,
+) -> PartData:
+    """Clouds (M, P, 3) with parts (M, P) and categories (M,), grouped by their first N points."""
+    xyz = torch.from_numpy(np.stack([model_frame(cloud, spec) for cloud in clouds]))
     near = nearest_centres(xyz, grouped.centers[:, 0])
     return PartData(
         grouped=grouped,
         xyz=xyz,
         index=near.index,
         weight=near.weight,
-        category=torch.from_numpy(shapes.label),
-        part=torch.from_numpy(shapes.part_label.astype(np.int64)),
+        category=torch.from_numpy(category),
+        part=torch.from_numpy(part),
     )
+
+
+def part_head_config(shapes: ShapeSet, width: int, **choices: float) -> PartHeadConfig:
+    """A head for the parts and categories of a set, on tokens of ``width`` d, with other ``choices``."""
+    named = {"parts": shapes.part_names, "categories": shapes.classes, "allowed": part_lists(shapes).allowed}
+    return checked(PartHeadConfig, width=width, **named, **choices)
 
 
 class PartSegmentation(nn.Module):
@@ -151,6 +122,7 @@ class PartSegmentation(nn.Module):
             requires_grad are then trained too, on clouds scaled at random.
         model: a network in torch.
         budgets: each step draws one.
+        known: the category is known, so a point's parts are those of its category alone.
     """
 
     def __init__(
@@ -160,11 +132,13 @@ class PartSegmentation(nn.Module):
         tokens: Tensor | None = None,
         model: Model | None = None,
         budgets: tuple[int | None, ...] = (None,),
+        known: bool = False,
     ) -> None:
         super().__init__()
         self.head = head
         self.network = model.module if model is not None else None
-        self._data, self._tokens, self._model, self._budgets = data, tokens, model, budgets
+        self._data, self._tokens, self._model = data, tokens, model
+        self._budgets, self._known = budgets, known
 
     def loss(self, step: Step) -> tuple[Tensor, dict[str, float]]:
         """The loss of one batch, and the share of right points."""
@@ -176,9 +150,13 @@ class PartSegmentation(nn.Module):
         else:
             tokens, xyz = self._encoded(step, xyz)
         index, weight = (near[rows][:, seen].to(device) for near in (data.index, data.weight))
-        logits = self.head(tokens, index, weight, xyz.to(device), data.category[rows].to(device))
-        loss = cross_entropy(logits.float().flatten(0, 1), part.flatten())
-        return loss, {"point_accuracy": float((logits.argmax(dim=2) == part).float().mean())}
+        category = data.category[rows].to(device)
+        logits = self.head(tokens, index, weight, xyz.to(device), category)
+        if self._known:
+            logits = self.head.of_category(logits, category)
+        loss = cross_entropy(logits.float().flatten(0, 1), part.flatten(), ignore_index=UNLABELLED)
+        right = (logits.argmax(dim=2) == part)[part != UNLABELLED]
+        return loss, {"point_accuracy": float(right.float().mean())}
 
     def after_step(self, step: Step) -> None:
         """Nothing to do."""
@@ -194,24 +172,18 @@ class PartSegmentation(nn.Module):
 
 
 @torch.no_grad()
-def predict_parts(
-    head: PartHead, data: PartData, tokens: Tensor, allowed: tuple[tuple[int, ...], ...], batch: int = 16
-) -> npt.NDArray[np.int64]:
+def predict_parts(head: PartHead, data: PartData, tokens: Tensor, batch: int = 16) -> npt.NDArray[np.int64]:
     """The part (M, P) of every point, among those its category may have.
 
     Args:
         head: trained.
         data: M shapes.
         tokens: (M, c, d) their features.
-        allowed: for each category its parts.
     """
     head.eval()
-    barred = torch.ones(len(allowed), len(head.config.parts), dtype=torch.bool)
-    for number, parts in enumerate(allowed):
-        barred[number, list(parts)] = False
     found = []
     for rows in torch.arange(len(data)).split(batch):
         category = data.category[rows]
         logits = head(tokens[rows], data.index[rows], data.weight[rows], data.xyz[rows], category)
-        found.append(logits.masked_fill(barred[category][:, None], -torch.inf).argmax(dim=2))
+        found.append(head.of_category(logits, category).argmax(dim=2))
     return np.asarray(torch.cat(found).numpy(), dtype=np.int64)

@@ -16,10 +16,10 @@ from torch.nn.functional import cross_entropy, kl_div
 
 from foundry_edge.data.labels import merged, relabel
 from foundry_edge.data.shapes import ShapeSet
-from foundry_edge.evaluation.interpolate import model_frame, nearest_centres
 from foundry_edge.evaluation.probe import fit_probe
 from foundry_edge.models.compressed import Compressed
 from foundry_edge.models.heads import ClassificationHead, pool
+from foundry_edge.models.interpolate import model_frame, nearest_centres
 from foundry_edge.training.head import fit_head, fold
 from foundry_edge.training.objective import TEMPERATURE, Distillation
 from foundry_edge.training.targets import TeacherTargets

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -112,7 +111,25 @@ def _key(teacher: Teacher, clouds: Views, precision: torch.dtype) -> str:
 
 
 @contextmanager
-def _bar(console: Console, title: str) -> Iterator[Any]:
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+def _bar(console: Console, title: str) -> Iterator[Callable[[int, int], None]]:
+    """Tells how many clouds are done: a bar on a terminal, on a pipe a plain line for every fifth of them."""
+    if not console.is_terminal:
+        yield _Lines(console, title)
+        return
+    with Progress(console=console, transient=True) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+class _Lines:
+    """Prints whenever another fifth is done."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self._console, self._title, self._told = console, title, 0
+
+    def __call__(self, done: int, total: int) -> None:
+        """Take note of what is done."""
+        fifth = 5 * done // total
+        if fifth > self._told:
+            self._console.print(f"{self._title} {done}/{total} clouds", highlight=False)
+        self._told = fifth

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from foundry_edge_runtime.grouping import accelerate
     from foundry_edge_runtime.inspection import inspect
     from foundry_edge_runtime.interpolation import point_features
+    from foundry_edge_runtime.parts.result import PartResult
     from foundry_edge_runtime.pointcloud import PointCloud
     from foundry_edge_runtime.readers import find_scans, read_points
     from foundry_edge_runtime.result import Result
@@ -56,6 +57,7 @@ _HOMES = {
     "Budget": "budget",
     "Bundle": "bundle",
     "Choice": "choice",
+    "PartResult": "parts.result",
     "PointCloud": "pointcloud",
     "Result": "result",
     "SceneSession": "scenes.session",
@@ -81,6 +83,7 @@ __all__ = [
     "GateError",
     "InputError",
     "MissingExtraError",
+    "PartResult",
     "PointCloud",
     "Result",
     "ScanError",

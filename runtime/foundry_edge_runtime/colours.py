@@ -1,4 +1,4 @@
-"""Colours of points: by their features (first three principal components) or by their group."""
+"""Colours of points: by their features (first three principal components), their group or their part."""
 
 from __future__ import annotations
 
@@ -54,10 +54,15 @@ def principal_components(tokens: FloatArray, points: Interpolation) -> npt.NDArr
 
 
 def group_colours(points: Interpolation) -> Colours:
-    """A colour for the group that each point is nearest to, (N, 3) uint8; the hues are far apart."""
-    hues = (np.arange(points.centres) * _GOLDEN_ANGLE) % 1.0
+    """A colour for the group that each point is nearest to, (N, 3) uint8."""
+    return palette(points.centres)[points.nearest[:, 0]]
+
+
+def palette(count: int) -> Colours:
+    """So many colours, (count, 3) uint8; the hues are far apart."""
+    hues = (np.arange(count) * _GOLDEN_ANGLE) % 1.0
     table = [colorsys.hsv_to_rgb(hue, 0.75, 0.95 if i % 2 else 0.75) for i, hue in enumerate(hues)]
-    return (np.array(table) * 255).round().astype(np.uint8)[points.nearest[:, 0]]
+    return (np.array(table) * 255).round().astype(np.uint8)
 
 
 def _moments(points: Interpolation) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

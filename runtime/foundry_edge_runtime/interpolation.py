@@ -51,7 +51,10 @@ class Interpolation:
 def interpolation(result: Result) -> Interpolation:
     """The weights for the points of a result, in the order of ``result.cloud.xyz``."""
     points = to_model_frame(result.cloud.xyz, result.bundle.manifest.preprocessing)
-    blocks = [_block(points[start : start + BLOCK], result.centers) for start in range(0, len(points), BLOCK)]
+    blocks = [
+        nearest_centres(points[start : start + BLOCK], result.centers)
+        for start in range(0, len(points), BLOCK)
+    ]
     nearest, weights = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     return Interpolation(nearest, weights, len(result.centers))
 
@@ -65,9 +68,23 @@ def point_features(result: Result) -> FloatArray:
     return interpolation(result).apply(result.tokens)
 
 
-def _block(points: FloatArray, centers: FloatArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    offset = points[:, None, :].astype(np.float64) - centers[None, :, :]
-    distance = np.einsum("ncx,ncx->nc", offset, offset)
-    nearest = np.argsort(distance, axis=1, kind="stable")[:, :NEIGHBOURS]
-    inverse = 1.0 / np.maximum(np.take_along_axis(distance, nearest, axis=1), _NEAREST)
+def nearest_centres(
+    points: FloatArray, centers: FloatArray
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """The nearest of centres (c, 3) for each of points (N, 3), and their weights.
+
+    Returns:
+        (N, k) int64, nearest first, and (N, k) float64, rows sum to 1; k is 3, or c if that is less.
+    """
+    distance = np.zeros((len(points), len(centers)))
+    for axis in range(3):
+        distance += (points[:, axis, None].astype(np.float64) - centers[:, axis]) ** 2
+    rows = np.arange(len(points))
+    nearest = np.empty((len(points), min(NEIGHBOURS, len(centers))), np.int64)
+    squared = np.empty(nearest.shape)
+    for rank in range(nearest.shape[1]):  # a few passes are sooner than sorting all
+        nearest[:, rank] = distance.argmin(axis=1)
+        squared[:, rank] = distance[rows, nearest[:, rank]]
+        distance[rows, nearest[:, rank]] = np.inf
+    inverse = 1.0 / np.maximum(squared, _NEAREST)
     return nearest, inverse / inverse.sum(axis=1, keepdims=True)

@@ -52,14 +52,20 @@ class Wanted:
         """The folder for one file a scan."""
         return None if self.save is None or self.parquet else Path(self.save)
 
-    def refuse(self, scans: Scans, ledger: bool) -> None:
-        """What does not go with these scans.
+    def refuse(self, scans: Scans, ledger: bool, parts: bool = False) -> None:
+        """What does not go with these scans, a ledger, or the parts of points.
 
         Raises:
             InputError: see the message.
         """
         if self.viz is not None and scans.many:
             raise InputError("--viz draws one scan", remedy="give a single file")
+        if self.parquet and parts:
+            raise InputError(
+                "a Parquet file has a row for each scan and holds no parts of points",
+                where="--save",
+                remedy="give --save a folder",
+            )
         if self.parquet and ledger:
             raise InputError(
                 "a Parquet file cannot be added to, so it does not go with --ledger",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from foundry_edge_runtime.colours import feature_colours
+from foundry_edge_runtime.errors import printable
 from foundry_edge_runtime.files import replacing
 from foundry_edge_runtime.interpolation import Interpolation, interpolation
 from foundry_edge_runtime.result import Result
@@ -18,8 +20,9 @@ def save_points(result: Result, path: Path) -> Path:
     """Write two files for the points of a scan, both atomically.
 
     ``path`` with .points.ply for .npz: x, y, z in the coordinates of the file (float; double where the cloud
-    was re-centred), red, green, blue from the first three principal components, and the number of the nearest
-    group. With .points.npy: (N, d) float32, the features in the same order.
+    was re-centred), red, green, blue from the first three principal components, the number of the nearest
+    group and, where parts were asked for, the number of the part, whose names are comments of the header.
+    With .points.npy: (N, d) float32, the features in the same order.
 
     Args:
         result: what was computed.
@@ -42,24 +45,37 @@ def write_ply(result: Result, points: Interpolation, path: Path) -> None:
     """Write a binary little-endian PLY (format 1.0); see `save_points`."""
     real = "d" if np.any(result.cloud.origin) else "f"
     layout = [(axis, f"<{real}") for axis in "xyz"]
-    layout += [(name, "u1") for name in ("red", "green", "blue")] + [("group", "<i4")]
+    numbers: dict[str, npt.NDArray[np.integer]] = {"group": points.nearest[:, 0]}
+    if result.parts is not None:
+        numbers["part"] = result.parts.part
+    layout += [(name, "u1") for name in ("red", "green", "blue")] + [(name, "<i4") for name in numbers]
     table = np.empty(len(result.cloud), dtype=layout)
     for axis, name in enumerate("xyz"):
         table[name] = result.cloud.xyz[:, axis] + result.cloud.origin[axis]
     for column, name in zip(feature_colours(result.tokens, points).T, ("red", "green", "blue"), strict=True):
         table[name] = column
-    table["group"] = points.nearest[:, 0]
+    for name, column in numbers.items():
+        table[name] = column
     names = [(name, _TYPES[real]) for name in "xyz"] + [(name, "uchar") for name in ("red", "green", "blue")]
-    lines = [f"property {kind} {name}" for name, kind in [*names, ("group", "int")]]
+    names += [(name, "int") for name in numbers]
+    lines = [f"property {kind} {name}" for name, kind in names]
     header = [
         "ply",
         "format binary_little_endian 1.0",
         "comment foundry-edge",
+        *_part_comments(result),
         f"element vertex {len(table)}",
     ]
     with replacing(path) as partial, partial.open("wb") as stream:
-        stream.write("\n".join([*header, *lines, "end_header\n"]).encode("ascii"))
+        text = "\n".join([*header, *lines, "end_header\n"])
+        stream.write(text.encode("ascii", "backslashreplace"))
         stream.write(table.tobytes())
+
+
+def _part_comments(result: Result) -> list[str]:
+    """What the numbers of the parts mean, a comment each."""
+    names = () if result.parts is None else result.parts.names
+    return [f"comment part {number} {printable(name)}" for number, name in enumerate(names)]
 
 
 def _write_features(result: Result, points: Interpolation, path: Path) -> None:

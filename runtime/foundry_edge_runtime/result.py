@@ -12,6 +12,7 @@ import numpy.typing as npt
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle
 from foundry_edge_runtime.choice import Choice
+from foundry_edge_runtime.parts.result import PartResult
 from foundry_edge_runtime.pointcloud import FloatArray, PointCloud
 
 SCHEMA = 1
@@ -28,7 +29,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Latency:
-    """Where the time went, in ms."""
+    """Where the time went, in ms; grouping on the GPU is in the engine's, and sampling alone in ``group``."""
 
     read: float
     group: float
@@ -54,6 +55,7 @@ class Result:
         saved: the file written by `--save`.
         points: the PLY file written by `--per-point`.
         scan: the number of the scan, counted from 1, where the input holds several.
+        parts: the part of every point, where that was asked for.
     """
 
     cloud: PointCloud
@@ -69,6 +71,7 @@ class Result:
     saved: Path | None = None
     points: Path | None = None
     scan: int | None = None
+    parts: PartResult | None = None
 
     @property
     def confident(self) -> bool:
@@ -77,15 +80,16 @@ class Result:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """The reader's warnings, and one when no class is likely."""
+        """The reader's warnings, and one when no class is likely, or not the one whose parts are given."""
+        of_parts = () if self.parts is None else self.parts.doubt(self.bundle.manifest.min_score)
         if self.top is None or self.confident:
-            return self.cloud.warnings
+            return (*self.cloud.warnings, *of_parts)
         best = self.top[0]
         doubt = (
             f"no confident class: the best is {best.label} with {best.score:.2f}, below "
             f"{self.bundle.manifest.min_score:g}; the head knows single objects, not scenes"
         )
-        return (*self.cloud.warnings, doubt)
+        return (*self.cloud.warnings, doubt, *of_parts)
 
     def as_json(self) -> dict[str, Any]:
         """The object that `run --json` prints."""
@@ -113,6 +117,7 @@ class Result:
             },
             "latency_ms": {name: round(value, 3) for name, value in vars(self.latency).items()},
             "prediction": None if self.top is None else {"top": [vars(one) for one in self.top]},
+            **({} if self.parts is None else {"parts": self.parts.as_json()}),
             "features": {
                 "tokens": list(self.tokens.shape),
                 "global": len(self.pooled),
@@ -128,6 +133,13 @@ def points_record(cloud: PointCloud) -> dict[str, Any]:
     return {"read": cloud.read, "valid": len(cloud), "dropped": dropped}
 
 
+def probabilities(logits: FloatArray) -> npt.NDArray[np.float64]:
+    """Softmax of logits (labels,), float64."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max())
+    scores: npt.NDArray[np.float64] = shifted / shifted.sum()
+    return scores
+
+
 def top_classes(logits: FloatArray, labels: tuple[str, ...]) -> tuple[Prediction, ...]:
     """The `TOP` classes by softmax, ties in the order of the labels.
 
@@ -135,7 +147,6 @@ def top_classes(logits: FloatArray, labels: tuple[str, ...]) -> tuple[Prediction
         logits: (labels,) float32.
         labels: their names.
     """
-    shifted = np.exp(logits.astype(np.float64) - logits.max())
-    scores: npt.NDArray[np.float64] = shifted / shifted.sum()
+    scores = probabilities(logits)
     best = np.argsort(-scores, kind="stable")[:TOP]
     return tuple(Prediction(labels[i], float(scores[i])) for i in best)

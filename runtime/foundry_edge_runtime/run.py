@@ -15,6 +15,7 @@ from foundry_edge_runtime.bundle.load import Bundle, load_bundle
 from foundry_edge_runtime.errors import InputError
 from foundry_edge_runtime.grouping import accelerate
 from foundry_edge_runtime.keeping import Keeper, Wanted
+from foundry_edge_runtime.parts.category import Categories
 from foundry_edge_runtime.readers.raw import Options
 from foundry_edge_runtime.readers.reading import parse_columns
 from foundry_edge_runtime.selection import Notify, quick_profile, select, silent
@@ -43,6 +44,8 @@ def run(
     precision: str | None = None,
     backend: str | None = None,
     strict: bool = False,
+    parts: bool = False,
+    category: str | None = None,
     adaptive: bool = False,
     batch: int | str = 1,
     workers: int = 1,
@@ -67,6 +70,8 @@ def run(
         bundle: a folder; None takes the default one (see `load_bundle`).
         max_latency_ms, min_accuracy, max_memory_mb, tokens, precision, backend: see `Budget`.
         strict: a budget that cannot be met, and an engine that fails, are errors.
+        parts: name the part of every point, too.
+        category: whose parts; None takes the most probable class that has parts, scan by scan.
         adaptive: hold ``max_latency_ms`` while conditions change, by switching engines.
         batch: how many scans to put through the engine at once; "auto" finds out.
         workers: how many processes compute.
@@ -93,12 +98,14 @@ def run(
     options = Options(salvage, parse_columns(columns), topic, vertices, seed)
     scans = scan if isinstance(scan, Scans) else scans_of(scan, watch=watch)
     wanted = Wanted(save, per_point, viz)
-    wanted.refuse(scans, ledger is not None)
-    how = How(strict, adaptive, parse_batch(batch), workers, isolate, cluster)
+    wanted.refuse(scans, ledger is not None, parts)
+    how = How(strict, adaptive, parse_batch(batch), workers, isolate, cluster, parts, category)
     how.refuse(watch)
     refuse_mixture(scans, ledger=ledger is not None, processes=how.processes)
     refuse_missing(scans)
     opened = load_bundle(bundle)
+    if parts:
+        Categories(opened, category)  # refuses at once, whatever computes
     if scans.many and not how.processes:
         accelerate(compile_now=False)
     with ExitStack() as stack:
@@ -122,6 +129,8 @@ class How:
     workers: int
     isolate: bool
     cluster: str | None
+    parts: bool
+    category: str | None
 
     @property
     def processes(self) -> bool:
@@ -134,6 +143,8 @@ class How:
         Raises:
             InputError: see the message.
         """
+        if self.category is not None and not self.parts:
+            raise InputError("names whose parts are wanted", where="--category", remedy="add --parts")
         if self.workers < 1:
             raise InputError(f"--workers must be at least 1, found {self.workers}")
         if self.adaptive and self.batch != 1:
@@ -147,7 +158,15 @@ def _start(
 ) -> tuple[Computing, Iterator[Outcome | None]]:
     """What computes, with its engine loaded, and what comes of the inputs."""
     if not how.processes:
-        session = Session(bundle, budget, strict=how.strict, adaptive=how.adaptive, notify=notify)
+        session = Session(
+            bundle,
+            budget,
+            strict=how.strict,
+            adaptive=how.adaptive,
+            parts=how.parts,
+            category=how.category,
+            notify=notify,
+        )
         return session, here.outcomes(session, items, options, stop, how.batch or session.best_batch())
     setup = _setup(bundle, budget, options, how, notify)
     if how.cluster is not None:
@@ -180,4 +199,6 @@ def _setup(bundle: Bundle, budget: Budget, options: Options, how: How, notify: N
         profile,
         options,
         how.batch,
+        how.parts,
+        how.category,
     )

@@ -35,7 +35,8 @@ def feature_file(source: str, folder: Path, root: Path | None = None, scan: int 
 def save_features(result: Result, path: Path, *, per_point: bool = False) -> Result:
     """Write ``tokens`` (c, d), ``centers`` (c, 3), ``global`` (2d,) and, with a head, ``logits`` atomically.
 
-    All are float32; centres are in normalised coordinates. With ``per_point`` the features and colours of
+    All are float32; centres are in normalised coordinates. Where parts were asked for, ``part`` (N,) int32
+    indexes ``part_names``. With ``per_point`` the features and colours of
     every point are written beside it (see `save_points`).
 
     Returns:
@@ -47,6 +48,8 @@ def save_features(result: Result, path: Path, *, per_point: bool = False) -> Res
     arrays: dict[str, Any] = {"tokens": result.tokens, "centers": result.centers, "global": result.pooled}
     if result.logits is not None:
         arrays["logits"] = result.logits
+    if result.parts is not None:
+        arrays |= {"part": result.parts.part, "part_names": np.array(result.parts.names)}
     with replacing(path) as partial, partial.open("wb") as stream:
         np.savez(stream, **arrays)
     if not per_point:

@@ -10,12 +10,14 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
+from foundry_edge_runtime import feeding
 from foundry_edge_runtime.backends.base import Backend, Outputs
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
 from foundry_edge_runtime.errors import BackendError, BundleError, DeviceError, ScanError
-from foundry_edge_runtime.grouping import Groups, group_points
 from foundry_edge_runtime.opening import Opener
+from foundry_edge_runtime.parts.result import PartResult
+from foundry_edge_runtime.parts.segmenter import segmenter
 from foundry_edge_runtime.pointcloud import FloatArray, PointCloud
 from foundry_edge_runtime.profile.model import Profile
 from foundry_edge_runtime.readers import as_cloud
@@ -26,10 +28,10 @@ from foundry_edge_runtime.streams.batches import best_batch, engine_seconds
 
 @dataclass(frozen=True)
 class Prepared:
-    """A cloud that was read and grouped, and how long both took in ms."""
+    """A cloud that was read and made ready for the engine, and how long both took in ms."""
 
     cloud: PointCloud
-    grouped: Groups
+    ready: feeding.Ready
     read_ms: float
     group_ms: float
 
@@ -45,6 +47,8 @@ class Session:
         strict: an unmet budget and a failing engine are errors; otherwise the closest engine is taken,
             and the next best takes the place of one that fails.
         adaptive: hold ``budget.max_latency_ms`` while conditions change, by switching engines.
+        parts: name the part of every point, too.
+        category: whose parts; None takes the most probable class that has parts, scan by scan.
         notify: told in one line what is measured and what fails.
 
     Attributes:
@@ -53,7 +57,7 @@ class Session:
 
     Raises:
         BundleError: the bundle is not what its manifest says.
-        InputError: the budget names what the bundle does not have.
+        InputError: the budget names what the bundle does not have, or so does ``parts`` or ``category``.
         BackendError: no engine can be loaded.
         GateError: ``strict``, and no engine keeps within the budget.
     """
@@ -67,10 +71,13 @@ class Session:
         backend: Backend | None = None,
         strict: bool = False,
         adaptive: bool = False,
+        parts: bool = False,
+        category: str | None = None,
         notify: Notify = silent,
     ) -> None:
         self.bundle = bundle or load_bundle()
         self.budget = budget or Budget()
+        self._segmenter = segmenter(self.bundle, parts, category)
         self._opener = Opener(
             self.bundle, self.budget, profile=profile, backend=backend, strict=strict, notify=notify
         )
@@ -87,16 +94,17 @@ class Session:
 
         Raises:
             ScanError: no valid point, or more than the memory holds.
+            InputError: parts are wanted, no category was named, and the engine names no class.
             BackendError: the engine failed.
         """
         return self.compute([self.prepare(points, read_ms=read_ms)])[0]
 
     def prepare(self, points: PointCloud | npt.ArrayLike, *, read_ms: float = 0.0) -> Prepared:
-        """Check and group one cloud; arguments and `ScanError` as those of `run`."""
+        """Check and group one cloud, or sample it where the engine groups; arguments and errors as `run`."""
         started = time.perf_counter()
         cloud = points if isinstance(points, PointCloud) else as_cloud(points)
-        grouped = self._group(cloud)
-        return Prepared(cloud, grouped, read_ms, (time.perf_counter() - started) * 1e3)
+        ready = self._make_ready(cloud)
+        return Prepared(cloud, ready, read_ms, (time.perf_counter() - started) * 1e3)
 
     def compute(self, batch: Sequence[Prepared]) -> list[Result]:
         """Run clouds through the engine at once; each is charged its share of the engine's time.
@@ -105,18 +113,18 @@ class Session:
             BackendError: the engine failed, and so did every other that may be used.
         """
         started = time.perf_counter()
-        groups = np.stack([one.grouped.groups for one in batch])
-        centers = np.stack([one.grouped.centers for one in batch])
-        outputs = self._compute(groups, centers)
+        outputs, centers = self._compute([one.ready for one in batch])
         engine_ms = (time.perf_counter() - started) * 1e3 / len(batch)
-        results = [self._result(one, outputs, row, engine_ms) for row, one in enumerate(batch)]
+        results = [self._result(one, outputs, centers[row], row, engine_ms) for row, one in enumerate(batch)]
         if self.rungs is not None:
             for result in results:
                 latency = result.latency.group + result.latency.engine
                 self.choice, self._engine = self.rungs.observe(latency)
         return results
 
-    def _result(self, one: Prepared, outputs: Outputs, row: int, engine_ms: float) -> Result:
+    def _result(
+        self, one: Prepared, outputs: Outputs, centers: FloatArray, row: int, engine_ms: float
+    ) -> Result:
         logits = None if outputs.logits is None else outputs.logits[row]
         total = one.read_ms + one.group_ms + engine_ms
         return Result(
@@ -127,29 +135,37 @@ class Session:
             latency=Latency(one.read_ms, one.group_ms, engine_ms, total),
             top=None if logits is None else top_classes(logits, self.bundle.manifest.labels),
             tokens=outputs.tokens[row],
-            centers=one.grouped.centers,
+            centers=centers,
             pooled=outputs.pooled[row],
             logits=logits,
+            parts=self._parts(one, outputs.tokens[row], centers, logits),
         )
 
-    def _group(self, cloud: PointCloud) -> Groups:
+    def _parts(
+        self, one: Prepared, tokens: FloatArray, centers: FloatArray, logits: FloatArray | None
+    ) -> PartResult | None:
+        if self._segmenter is None:
+            return None
+        return self._segmenter.parts(one.cloud, tokens, centers, logits)
+
+    def _make_ready(self, cloud: PointCloud) -> feeding.Ready:
         try:
-            return group_points(cloud.xyz, self.bundle.manifest.preprocessing)
+            return feeding.make_ready(cloud.xyz, self.bundle.manifest.preprocessing, self._engine)
         except MemoryError:
             raise ScanError(
                 f"its {len(cloud)} points do not fit into memory", where=cloud.source, remedy="thin it out"
             ) from None
 
-    def _compute(self, groups: FloatArray, centers: FloatArray) -> Outputs:
+    def _compute(self, batch: Sequence[feeding.Ready]) -> tuple[Outputs, FloatArray]:
         """A batch on the engine; a failing engine is replaced, and what it was asked is asked again."""
         while not self._closed:
             try:
-                outputs = self._engine.run(groups, centers)
+                outputs, centers = feeding.compute(self._engine, batch, self.bundle.manifest.preprocessing)
                 self._check(outputs)
             except BackendError as error:
                 self._replace(error)
             else:
-                return outputs
+                return outputs, centers
         raise BackendError("the session was closed", where=self.choice.backend)
 
     def _replace(self, error: BackendError) -> None:

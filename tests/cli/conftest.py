@@ -12,6 +12,7 @@ import pytest
 
 from foundry_edge.cli.app import main
 from tests.runtime.tiny_bundle import write_bundle
+from tests.runtime.tiny_parts import add_parts
 
 Result = subprocess.CompletedProcess[str]
 Run = Callable[..., Result]
@@ -20,6 +21,11 @@ Run = Callable[..., Result]
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_bundle(tmp_path_factory.mktemp("cli") / "bundle")
+
+
+@pytest.fixture(scope="session")
+def part_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return add_parts(write_bundle(tmp_path_factory.mktemp("cli-parts") / "bundle"))
 
 
 @pytest.fixture

@@ -21,16 +21,16 @@ def scans_here(here: Path, repository: Path) -> None:
 
 
 @pytest.mark.usefixtures("scans_here")
-def test_commands(called: Run, here: Path, bundle: Path, repository: Path) -> None:
-    (block,) = [one for one in blocks((repository / DOCUMENT).read_text()) if one.language == "sh"]
+def test_commands(called: Run, here: Path, part_bundle: Path, repository: Path) -> None:
+    typed = [one for one in blocks((repository / DOCUMENT).read_text()) if one.language == "sh"]
     # scenes need graphs that the default bundle lacks: tests/scenes runs them
-    commands = [words for words in block.commands if not {"|", "--scene"} & set(words)]
-    assert len(commands) == 12
+    commands = [words for one in typed for words in one.commands if not {"|", "--scene"} & set(words)]
+    assert len(commands) == 16
     for words in commands:
-        result = called(*words[1:], FOUNDRY_EDGE_BUNDLE=str(bundle))
+        result = called(*words[1:], FOUNDRY_EDGE_BUNDLE=str(part_bundle))
         assert result.returncode == 0, result.stderr
         assert result.stdout
-    for name in ("done.jsonl", "scan.html", "out/sofa.ply.npz"):
+    for name in ("done.jsonl", "scan.html", "parts.html", "out/sofa.ply.npz"):
         assert (here / name).is_file()
 
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from foundry_edge.data.groupings import group_shapes
 from foundry_edge.data.shape_set import TEST
 from foundry_edge.data.shapes import load_npz
-from foundry_edge.models.load import load_model, load_student
-from foundry_edge.models.store import WEIGHTS, load_config, load_weights
+from foundry_edge.models.load import load_model, load_part_head, load_student
+from foundry_edge.models.store import CONFIG, WEIGHTS
 from foundry_edge.training import classify
 from foundry_edge.training.engine import Step
-from foundry_edge.training.finetune import PART_HEAD, finetune
-from foundry_edge.training.parts import PartHead, PartHeadConfig
+from foundry_edge.training.finetune import finetune
+from foundry_edge.training.part_views import part_views
 from foundry_edge.training.settings import TrainSettings
 from foundry_edge_runtime.errors import CheckpointError, InputError
+from foundry_edge_runtime.grouping import Preprocessing
 
 SETTINGS = TrainSettings(
     batch=16, learning_rate=1e-3, precision="32-true", accelerator="cpu", checkpoint_every=5
@@ -70,10 +72,46 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
 def test_parts_are_learnt_and_the_head_is_kept(student: Path, parts: Path, tmp_path: Path) -> None:
     report = finetune(student, parts, "parts", out=tmp_path, tokens=(4,), epochs=12, settings=SETTINGS)
     assert report.budgets[0].metrics["instance_miou"] > 50  # naming one part everywhere gives 25
-    config = load_config(tmp_path / PART_HEAD, PartHeadConfig)
-    assert config.categories == ("ball", "stick", "plate")
-    load_weights(tmp_path / PART_HEAD, PartHead(config))
+    head = load_part_head(tmp_path)
+    assert head.config.categories == ("ball", "stick", "plate")
+    assert head.config.allowed == ((0, 1), (2, 3), (4, 5))
     load_student(tmp_path)
+
+
+def test_a_frozen_model_keeps_its_files_and_gets_one_head_for_all_budgets(
+    student: Path, parts: Path, tmp_path: Path
+) -> None:
+    report = finetune(
+        student, parts, "parts", out=tmp_path, epochs=12, frozen=True, views=3, hidden=24, settings=SETTINGS
+    )
+    for name in (CONFIG, WEIGHTS):
+        assert (tmp_path / name).read_bytes() == (student / name).read_bytes()
+    assert load_part_head(tmp_path).config.hidden == 24
+    assert [row.tokens for row in report.budgets] == [1, 4]
+    assert all(row.metrics["instance_miou"] > 50 for row in report.budgets)  # naming one part everywhere: 25
+
+
+def test_a_frozen_classifier_is_the_linear_probe(student: Path, shapes: Path, tmp_path: Path) -> None:
+    finetune(student, shapes, out=tmp_path, frozen=True, settings=SETTINGS)
+    before, after = load_student(student).state_dict(), load_student(tmp_path).state_dict()
+    assert set(after) - set(before) == {"head.weight", "head.bias"}
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_views_show_shapes_turned_and_from_one_side(parts: Path) -> None:
+    shapes = load_npz(parts).first(5)
+    data = part_views(shapes, Preprocessing(points=128, groups=16, group_size=8), views=3, seed=0)
+    plain, seen, turned = (data.where(np.arange(15) // 5 == view) for view in range(3))
+    labels = shapes.part_label
+    assert labels is not None
+    np.testing.assert_array_equal(plain.part, labels)
+    np.testing.assert_array_equal(turned.part, labels)
+    np.testing.assert_allclose(turned.xyz[..., 2], plain.xyz[..., 2], atol=1e-5)
+    assert not np.allclose(turned.xyz[..., 0], plain.xyz[..., 0], atol=0.1)
+    assert set(np.unique(seen.part)) <= {-1, *np.unique(labels)}
+    assert (seen.category == plain.category).all()
+    for part, category in zip(seen.part.numpy(), seen.category.numpy(), strict=True):
+        assert set(part[part >= 0] // 2) == {category}  # of the shape itself: points kept their labels
 
 
 def test_what_cannot_be_fine_tuned_is_refused(student: Path, shapes: Path, tmp_path: Path) -> None:
@@ -81,6 +119,8 @@ def test_what_cannot_be_fine_tuned_is_refused(student: Path, shapes: Path, tmp_p
         finetune(student, shapes, "guess", out=tmp_path)
     with pytest.raises(InputError, match="no budget of 3"):
         finetune(student, shapes, out=tmp_path, tokens=(3,))
+    with pytest.raises(InputError, match="--views, --hidden: mean nothing without --task parts"):
+        finetune(student, shapes, out=tmp_path, views=2)
     with pytest.raises(CheckpointError, match="no such model"):
         finetune(tmp_path / "nowhere", shapes, out=tmp_path)
 

@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from foundry_edge.models.config import Query, StudentConfig
+from foundry_edge.models.config import Query, Routing, StudentConfig
 from foundry_edge.models.dso import SupertokenAssignment
 from foundry_edge.models.fixed import FixedStudent
 from foundry_edge.models.load import load_student
 from foundry_edge.models.student import Student
 from foundry_edge.models.tokenizer import Tokenizer
-from foundry_edge_export.inference import InferenceStudent, folded_tokenizer
+from foundry_edge.models.transformer import Attention
+from foundry_edge_export.dense import DenseAttention
+from foundry_edge_export.folded_tokenizer import folded_tokenizer
+from foundry_edge_export.inference import InferenceStudent
 from foundry_edge_runtime.errors import InputError
 from tests.export.conftest import BUDGETS, TINY
 
@@ -35,11 +38,12 @@ def test_equals_the_student(models: Path, count: int) -> None:
     torch.testing.assert_close(pooled[:, : TINY.width], expected.mean(dim=1), atol=2e-5, rtol=0)
 
 
+@pytest.mark.parametrize("routing", ["hard", "soft"])
 @pytest.mark.parametrize("query", ["learned", "cosine", "anchored"])
 @pytest.mark.parametrize("count", BUDGETS)
-def test_every_kind_of_queries_folds_exactly(query: Query, count: int) -> None:
+def test_every_kind_of_queries_folds_exactly(query: Query, count: int, routing: Routing) -> None:
     torch.manual_seed(3)
-    student = Student(StudentConfig(teacher=TINY, tokens=BUDGETS, query=query))
+    student = Student(StudentConfig(teacher=TINY, tokens=BUDGETS, query=query, routing=routing))
     dso = student.dso
     assert isinstance(dso, SupertokenAssignment)
     for weight in (dso.supertokens, dso.query.weight, dso.key.weight):
@@ -48,8 +52,10 @@ def test_every_kind_of_queries_folds_exactly(query: Query, count: int) -> None:
     module = InferenceStudent(student, count, torch.float64)
     student.double()
     tokens, positions = student.tokenizer(groups.double()), student.position(centers.double())
-    expected = dso.logits(tokens, positions, count)
-    torch.testing.assert_close(module.dso.logits(tokens, positions), expected, atol=1e-10, rtol=0)
+    scores, logits = module.dso.scores(tokens, positions), dso.logits(tokens, positions, count)
+    if routing == "soft":
+        torch.testing.assert_close(scores, logits, atol=1e-10, rtol=0)
+    assert torch.equal(scores.argmax(dim=-1), logits.argmax(dim=-1))
 
 
 @pytest.mark.parametrize(
@@ -70,6 +76,16 @@ def test_every_form_of_the_student_is_computed_exactly(form: dict[str, object]) 
     module = InferenceStudent(student, 2, torch.float64)
     expected = student.double()(groups.double(), centers.double(), 2)
     torch.testing.assert_close(module(groups.double(), centers.double())[0], expected, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_attention_keeps_one_bias_and_computes_the_same(biased: bool) -> None:
+    torch.manual_seed(7)
+    attention = Attention(48, 4, biased).double()
+    for parameter in attention.parameters():
+        torch.nn.init.normal_(parameter)
+    x = torch.randn(3, 10, 48, dtype=torch.float64)
+    torch.testing.assert_close(DenseAttention(attention)(x), attention(x), atol=1e-10, rtol=1e-10)
 
 
 @pytest.mark.parametrize("bypassed", [0, 1, 5, 16])

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from foundry_edge_runtime.backends.cuda import Device, open_device
+from foundry_edge_runtime.backends.cuda.grouping import POINTS
+from foundry_edge_runtime.errors import BackendError
+from foundry_edge_runtime.grouping import Preprocessing
 from tests.runtime import cuda_contract
 
 
@@ -30,6 +33,36 @@ def device(request: pytest.FixtureRequest, gpu: str) -> Iterator[Device]:
 )
 def test_contract(device: Device, promise: Callable[[Device], None]) -> None:
     promise(device)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        Preprocessing(),
+        Preprocessing(points=1, groups=3, group_size=1),
+        Preprocessing(points=65, groups=70, group_size=33),
+        Preprocessing(points=POINTS, groups=256, group_size=48),
+    ],
+)
+def test_kernels_group_as_the_cpu_does(device: Device, spec: Preprocessing) -> None:
+    needs_kernel_compiler(device)
+    cuda_contract.kernels_group_as_the_cpu_does(device)
+    cuda_contract.kernels_group_every_kind_of_cloud(device, spec)
+
+
+def test_graphs_of_kernels(device: Device) -> None:
+    needs_kernel_compiler(device)
+    if not device.driver.can_capture:
+        pytest.skip(f"{device.driver.name} has no calls for CUDA graphs")
+    cuda_contract.captured_kernels_group_what_lies_there(device)
+
+
+def needs_kernel_compiler(device: Device) -> None:
+    """Skip where NVRTC, or nvcc for pycuda, is missing or does not know this GPU."""
+    try:
+        device.driver.compile('extern "C" __global__ void nothing() {}', device.attributes.compute_capability)
+    except BackendError as error:
+        pytest.skip(str(error))
 
 
 def test_graphs(device: Device) -> None:

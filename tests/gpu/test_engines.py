@@ -17,6 +17,8 @@ from foundry_edge_runtime.backends.trt.engine import TensorRtEngine
 from foundry_edge_runtime.backends.trt.library import installed
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
 from foundry_edge_runtime.errors import BackendError
+from foundry_edge_runtime.grouping import group_prepared, prepare
+from tests.grouping.clouds import cloud
 from tests.runtime.test_backends import clouds
 from tests.runtime.tiny_bundle import expected
 
@@ -108,6 +110,22 @@ def test_time_is_split(bundle: Bundle, backend: TensorRtBackend) -> None:
     assert min(found.copy_in_ms, found.gpu_ms, found.copy_out_ms) >= 0
     assert found.gpu_ms > 0
     assert found.enqueue_ms > 0
+    engine.close()
+
+
+def test_engine_that_groups_computes_what_groups_of_the_cpu_give(
+    bundle: Bundle, backend: TensorRtBackend
+) -> None:
+    engine, spec = build(bundle, backend, "s4-fp32"), bundle.manifest.preprocessing
+    if not engine.groups_itself:
+        pytest.skip(engine.describe().detail)
+    for batch in (1, 3, 1, 8, 20):
+        points = np.stack([prepare(cloud("tied", 300, seed), spec) for seed in range(batch)])
+        found, centers = engine.run_points(points)
+        grouped = [group_prepared(one, spec) for one in points]
+        np.testing.assert_array_equal(centers, np.stack([one.centers for one in grouped]))
+        other = engine.run(np.stack([one.groups for one in grouped]), centers)
+        np.testing.assert_array_equal(found.tokens, other.tokens)
     engine.close()
 
 

@@ -66,6 +66,19 @@ def test_budgets_nest(query: Query) -> None:
         torch.testing.assert_close(dso.logits(tokens, positions, count), full[..., :count])
 
 
+@pytest.mark.parametrize("query", QUERIES)
+@pytest.mark.parametrize("count", [1, 8])
+def test_scores_choose_as_logits_do(query: Query, count: int) -> None:
+    torch.manual_seed(0)
+    dso = SupertokenAssignment(32, 8, query).double()
+    for weight in (dso.supertokens, dso.query.weight, dso.key.weight):
+        torch.nn.init.normal_(weight)
+    tokens, positions = torch.randn(2, 4, 256, 32, dtype=torch.float64).unbind(0)
+    scores, logits = dso.scores(tokens, positions, count), dso.logits(tokens, positions, count)
+    assert scores.shape == logits.shape == (4, 256, count)
+    assert torch.equal(scores.argmax(dim=-1), logits.argmax(dim=-1))
+
+
 def test_anchored_queries_use_more_supertokens_than_learned_ones_on_large_tokens() -> None:
     torch.manual_seed(0)
     tokens = torch.randn(8, 64, 192) * 4 + torch.randn(192) * 4

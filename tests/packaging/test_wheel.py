@@ -25,12 +25,13 @@ def names(wheel: Path) -> set[str]:
 
 
 def source_files(source: Path) -> set[str]:
-    """Every module, marker and asset of the source tree, by its name in the wheel."""
+    """Every module, kernel, marker and asset of the source tree, by its name in the wheel."""
     found = set()
     for package, folder in PACKAGES.items():
         for path in (source / folder).rglob("*"):
             inside = path.relative_to(source / folder)
-            wanted = path.suffix == ".py" or path.name == "py.typed" or inside.parts[0] == "assets"
+            named = path.suffix in {".py", ".cu"} or path.name == "py.typed"
+            wanted = named or inside.parts[0] == "assets"
             if path.is_file() and wanted:
                 found.add(str(PurePosixPath(package, inside)))
     return found

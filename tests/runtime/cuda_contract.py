@@ -6,7 +6,19 @@ import threading
 
 import numpy as np
 
-from foundry_edge_runtime.backends.cuda import Device
+from foundry_edge_runtime.backends.cuda import (
+    Arena,
+    Device,
+    GroupingKernels,
+    SampledPoints,
+    Stream,
+    open_grouping,
+)
+from foundry_edge_runtime.errors import BackendError
+from foundry_edge_runtime.grouping import Preprocessing, group_prepared
+from tests.grouping.clouds import MAKERS, cloud
+
+SPEC = Preprocessing(points=96, groups=10, group_size=12)
 
 
 def round_trip(device: Device, size: int = 1000) -> None:
@@ -67,6 +79,65 @@ def captured_work_is_done_when_launched(device: Device) -> None:
             stream.synchronise()
             assert (back.data == value).all()
         graph.close()
+
+
+def kernels_group_as_the_cpu_does(device: Device) -> None:
+    """By the check that every engine makes when it is loaded."""
+    with device.current():
+        found = open_grouping(device, SPEC)
+        if found.kernels is None:
+            raise BackendError(found.reason)
+        found.kernels.close()
+
+
+def kernels_group_every_kind_of_cloud(device: Device, spec: Preprocessing = SPEC) -> None:
+    """Groups and centres of a batch are those of the CPU, to the bit."""
+    clouds = np.stack([cloud(kind, spec.points) for kind in MAKERS])
+    with device.current():
+        stream = device.stream()
+        points, results = _grouping(device, spec, len(clouds))
+        _bring(points, clouds, stream)
+        points.work(stream)
+        results.copy_out(stream)
+        stream.synchronise()
+        _check_groups(clouds, spec, results)
+
+
+def captured_kernels_group_what_lies_there(device: Device) -> None:
+    """A graph of both kernels groups new points with each launch."""
+    with device.current():
+        stream = device.stream()
+        points, results = _grouping(device, SPEC, 2)
+
+        def work() -> None:
+            points.work(stream)
+            results.copy_out(stream)
+
+        graph = stream.capture(work)
+        for seed in (1, 2):
+            clouds = np.stack([cloud(kind, SPEC.points, seed) for kind in ("random", "tied")])
+            _bring(points, clouds, stream)
+            stream.launch(graph)
+            stream.synchronise()
+            _check_groups(clouds, SPEC, results)
+
+
+def _grouping(device: Device, spec: Preprocessing, count: int) -> tuple[SampledPoints, Arena]:
+    shapes = {"groups": (count, spec.groups, spec.group_size, 3), "centers": (count, spec.groups, 3)}
+    results = Arena(device, shapes)
+    return SampledPoints(device, GroupingKernels(device, spec), count, results.addresses), results
+
+
+def _bring(points: SampledPoints, clouds: np.ndarray, stream: Stream) -> None:
+    assert points.fill({"points": clouds}) == len(clouds)
+    points.copy_in(stream)
+
+
+def _check_groups(clouds: np.ndarray, spec: Preprocessing, results: Arena) -> None:
+    for row, one in enumerate(clouds):
+        expected = group_prepared(one, spec)
+        np.testing.assert_array_equal(results.views["groups"][row], expected.groups)
+        np.testing.assert_array_equal(results.views["centers"][row], expected.centers)
 
 
 def threads_do_not_meet(device: Device) -> None:

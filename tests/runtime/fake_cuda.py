@@ -6,13 +6,16 @@ buffer that is still being copied, gets wrong numbers. Any call can be told to f
 
 from __future__ import annotations
 
+import ctypes
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from tests.runtime.emulated import emulator
 
 Bytes = npt.NDArray[np.uint8]
 COPY_MS, KERNEL_MS = 1.0, 5.0
@@ -183,6 +186,36 @@ class FakeGpu:
             work()
 
         self.give("kernel", stream, timed)
+
+    def load(self, code: bytes) -> int:
+        """Machine code, which is the source itself."""
+        return self.make("module", bytes(code).decode())
+
+    def run(
+        self,
+        module: int,
+        name: str,
+        blocks: int,
+        threads: int,
+        shared: int,
+        arguments: Sequence[Any],
+        stream: int,
+    ) -> None:
+        """Give a kernel to a stream, to be emulated; its ctypes arguments are copied, as CUDA does."""
+        source = self.get("module", module)
+
+        def work() -> None:
+            self.get("module", module)
+            for value in arguments:
+                if isinstance(value, ctypes.c_uint64):
+                    self.region(value.value, 4)
+            try:
+                emulator(source).launch(name, blocks, threads, shared, arguments)
+            except RuntimeError as error:
+                self.broken.append(str(error))
+                raise Refused(BROKEN) from error
+
+        self.kernel(stream, work)
 
     def synchronise(self, stream: int) -> None:
         self.call("synchronise")

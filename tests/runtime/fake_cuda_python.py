@@ -47,8 +47,9 @@ def cuda_python(gpu: FakeGpu) -> ModuleType:
     for kind in (CUresult, CUdevice_attribute, CUstream_flags, CUevent_flags, CUstreamCaptureMode):
         setattr(module, kind.__name__, kind)
     module.CU_MEMHOSTALLOC_DEVICEMAP = 2
-    for name, work in {**_device_calls(gpu), **_memory_calls(gpu), **_stream_calls(gpu)}.items():
-        setattr(module, name, _with_status(gpu, work))
+    for calls in (_device_calls(gpu), _memory_calls(gpu), _stream_calls(gpu), _module_calls(gpu)):
+        for name, work in calls.items():
+            setattr(module, name, _with_status(gpu, work))
     found: ModuleType = module
     return found
 
@@ -131,4 +132,24 @@ def _stream_calls(gpu: FakeGpu) -> dict[str, Callable[..., Any]]:
         "cuGraphDestroy": lambda noted: gpu.drop("noted", noted),
         "cuGraphLaunch": gpu.launch,
         "cuGraphExecDestroy": lambda graph: gpu.drop("graph", graph),
+    }
+
+
+def _module_calls(gpu: FakeGpu) -> dict[str, Callable[..., Any]]:
+    def function(module: int, name: bytes) -> tuple[int, str]:
+        gpu.call("function")
+        gpu.get("module", module)
+        return module, name.decode()
+
+    def launch(found: tuple[int, str], *place: Any) -> None:
+        blocks, *others, threads, _, _, shared, stream, (values, types), extra = place
+        assert (others, place[4:6], extra) == ([1, 1], (1, 1), 0)
+        arguments = [kind(value) for value, kind in zip(values, types, strict=True)]
+        gpu.run(*found, blocks, threads, shared, arguments, stream)
+
+    return {
+        "cuModuleLoadData": gpu.load,
+        "cuModuleUnload": lambda module: gpu.drop("module", module),
+        "cuModuleGetFunction": function,
+        "cuLaunchKernel": launch,
     }

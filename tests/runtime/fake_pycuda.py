@@ -1,4 +1,4 @@
-"""`pycuda.driver` on top of a `FakeGpu`, with pycuda's habits.
+"""`pycuda.driver` and `pycuda.compiler` on top of a `FakeGpu`, with pycuda's habits.
 
 As in pycuda 2026.1, errors are exceptions, but one met while an object frees what it holds is printed; and a
 context is given back only where it is current.
@@ -6,6 +6,7 @@ context is given back only where it is current.
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
@@ -28,6 +29,10 @@ class MemoryError(Error):
     """Out of memory."""
 
 
+class CompileError(Error):
+    """The compiler refused."""
+
+
 def pycuda(gpu: FakeGpu) -> ModuleType:
     """The module."""
     module: Any = ModuleType("pycuda.driver")
@@ -43,7 +48,31 @@ def pycuda(gpu: FakeGpu) -> ModuleType:
     module.Event = lambda: _Event(bound)
     module.mem_alloc = lambda size: _Memory(bound, "memory", bound(gpu.memory, size))
     module.pagelocked_empty = lambda size, dtype, mem_flags: np.asarray(_Host(bound, size), dtype)
+    module.CompileError = CompileError
+    module.module_from_buffer = lambda code: _Module(bound, code)
     module.memcpy_htod_async, module.memcpy_dtoh_async = _copies(bound)
+    found: ModuleType = module
+    return found
+
+
+def pycuda_compiler(refusal: Exception | None = None) -> ModuleType:
+    """The module that calls nvcc: code is the source; or ``refusal`` is raised."""
+
+    def compile_source(
+        source: str,
+        nvcc: str = "nvcc",
+        options: list[str] | None = None,
+        keep: bool = False,
+        no_extern_c: bool = False,
+        arch: str | None = None,
+    ) -> bytes:
+        assert (options, no_extern_c, arch) == (["--fmad=false", "--ftz=false"], True, "sm_87")
+        if refusal is not None:
+            raise refusal
+        return source.encode()
+
+    module: Any = ModuleType("pycuda.compiler")
+    module.compile = compile_source
     found: ModuleType = module
     return found
 
@@ -200,3 +229,44 @@ class _Host(_Memory):
     def get_device_pointer(self) -> int:
         self._calls(self._calls.gpu.call, "host address")
         return self.number
+
+
+class _Module:
+    def __init__(self, calls: _Calls, code: bytes) -> None:
+        self._calls = calls
+        self.number = 0
+        self.number = calls(calls.gpu.load, code)
+
+    def get_function(self, name: str) -> _Function:
+        self._calls(self._calls.gpu.call, "function")
+        return _Function(self._calls, self, name)
+
+    def __del__(self) -> None:
+        if self.number:
+            self._calls.quietly("module", self.number)
+
+
+class _Function:
+    """It keeps its module alive; and this is Python in pycuda, too, so a traceback refers to it."""
+
+    def __init__(self, calls: _Calls, module: _Module, name: str) -> None:
+        self._calls, self._module, self._name = calls, module, name
+        self._types: list[Any] = []
+
+    def prepare(self, arg_types: list[np.dtype[Any]]) -> None:
+        self._types = [np.ctypeslib.as_ctypes_type(kind) for kind in arg_types]
+
+    def prepared_async_call(
+        self,
+        grid: tuple[int, int],
+        block: tuple[int, int, int],
+        stream: _Stream,
+        *values: Any,
+        shared_size: int = 0,
+    ) -> None:
+        arguments: list[ctypes._SimpleCData[Any]] = [
+            kind(int(value)) for kind, value in zip(self._types, values, strict=True)
+        ]
+        assert (grid[1:], block[1:]) == ((1,), (1, 1))
+        place = grid[0], block[0], shared_size, arguments, stream.handle
+        self._calls(self._calls.gpu.run, self._module.number, self._name, *place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import sys
 import threading
@@ -14,11 +15,15 @@ import pytest
 
 from foundry_edge_runtime.backends.cuda import Device, open_device
 from foundry_edge_runtime.backends.cuda.cuda_python import CudaPython
+from foundry_edge_runtime.backends.cuda.driver import Kernel
+from foundry_edge_runtime.backends.cuda.nvrtc import compile_source
 from foundry_edge_runtime.errors import BackendError, DeviceError
 from tests.runtime import cuda_contract
+from tests.runtime.emulated import COMPILER, needs_compiler
 from tests.runtime.fake_cuda import NO_MEMORY, FakeGpu
 from tests.runtime.fake_cuda_python import cuda_python
-from tests.runtime.fake_pycuda import pycuda
+from tests.runtime.fake_pycuda import CompileError, pycuda
+from tests.runtime.fake_site import install_compilers
 
 FAKES: dict[str, tuple[str, Callable[[FakeGpu], ModuleType]]] = {
     "cuda-python": ("cuda.bindings.driver", cuda_python),
@@ -37,6 +42,7 @@ def gpu(library: str, monkeypatch: pytest.MonkeyPatch) -> FakeGpu:
     found = FakeGpu()
     module, make = FAKES[library]
     monkeypatch.setitem(sys.modules, module, make(found))
+    install_compilers(monkeypatch)
     return found
 
 
@@ -47,6 +53,8 @@ def gpu(library: str, monkeypatch: pytest.MonkeyPatch) -> FakeGpu:
         cuda_contract.mapped_memory_has_an_address,
         cuda_contract.events_tell_the_time,
         cuda_contract.threads_do_not_meet,
+        pytest.param(cuda_contract.kernels_group_as_the_cpu_does, marks=needs_compiler),
+        pytest.param(cuda_contract.kernels_group_every_kind_of_cloud, marks=needs_compiler),
     ],
 )
 def test_contract(library: str, gpu: FakeGpu, promise: Callable[[Device], None]) -> None:
@@ -61,6 +69,17 @@ def test_contract(library: str, gpu: FakeGpu, promise: Callable[[Device], None])
 def test_graphs(library: str, gpu: FakeGpu) -> None:
     device = open_device(library=library)
     cuda_contract.captured_work_is_done_when_launched(device)
+    device.close()
+    gpu.check()
+
+
+@needs_compiler
+@pytest.mark.parametrize("library", ["cuda-python"], indirect=True)
+@pytest.mark.parametrize("integrated", [False, True])
+def test_graphs_of_kernels(library: str, gpu: FakeGpu, integrated: bool) -> None:
+    gpu.integrated = integrated
+    device = open_device(library=library)
+    cuda_contract.captured_kernels_group_what_lies_there(device)
     device.close()
     gpu.check()
 
@@ -119,6 +138,8 @@ def everything(library: str) -> None:
         cuda_contract.events_tell_the_time(device)
         if device.driver.can_capture:
             cuda_contract.captured_work_is_done_when_launched(device)
+        if COMPILER:
+            cuda_contract.kernels_group_as_the_cpu_does(device)
     finally:
         device.close()
 
@@ -156,6 +177,66 @@ def refusal(library: str) -> str | None:
     except BackendError as error:
         return str(error)
     return None
+
+
+@pytest.mark.parametrize(
+    ("library", "wanted"),
+    [
+        ("cuda-python", "NVRTC: the kernels cannot be compiled: grouping.cu(7): error"),
+        (
+            "pycuda",
+            "pycuda: the kernels cannot be compiled: nvcc failed; put the CUDA toolkit's nvcc on the PATH",
+        ),
+    ],
+    indirect=["library"],
+)
+def test_compilers_that_refuse(
+    library: str, gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch, wanted: str
+) -> None:
+    install_compilers(
+        monkeypatch, refusal="grouping.cu(7): error\nmore", by_nvcc=CompileError("nvcc failed\nmore")
+    )
+    device = open_device(library=library)
+    with pytest.raises(BackendError) as caught:
+        device.driver.compile("source", (8, 7))
+    assert str(caught.value) == wanted
+    assert not isinstance(caught.value, DeviceError)
+    assert sys.modules["cuda.bindings.nvrtc"].programs == []
+    device.close()
+    gpu.check()
+
+
+@pytest.mark.parametrize(
+    ("library", "wanted"),
+    [
+        ("cuda-python", "NVRTC: not installed; install the CUDA toolkit, or: pip install nvidia-cuda-nvrtc"),
+        ("pycuda", "pycuda: the kernels cannot be compiled: import of pycuda.compiler halted"),
+    ],
+    indirect=["library"],
+)
+def test_missing_compilers(library: str, gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
+    for name in ("cuda.bindings.nvrtc", "pycuda.compiler"):
+        monkeypatch.setitem(sys.modules, name, None)
+    device = open_device(library=library)
+    with pytest.raises(BackendError) as caught:
+        device.driver.compile("source", (8, 7))
+    assert str(caught.value).startswith(wanted)
+    device.close()
+    gpu.check()
+
+
+def test_bindings_without_the_library_behind_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """cuda-python looks for NVRTC when it is called first."""
+    install_compilers(monkeypatch)
+
+    def absent() -> None:
+        raise RuntimeError("Failure finding libnvrtc.so\nmore")
+
+    monkeypatch.setattr(sys.modules["cuda.bindings.nvrtc"], "nvrtcVersion", absent)
+    with pytest.raises(
+        BackendError, match=r"NVRTC: not installed \(RuntimeError\); install the CUDA toolkit"
+    ):
+        compile_source("source", (8, 7))
 
 
 def test_full_memory_is_no_broken_device(library: str, gpu: FakeGpu) -> None:
@@ -224,6 +305,8 @@ def test_real_cuda_python_takes_these_arguments() -> None:
     stream, memory, event = real.CUstream(0), real.CUdeviceptr(0), real.CUevent(0)
     data = np.zeros(8, np.uint8)
     graph = (real.CUgraph(0), real.CUgraphExec(0))
+    module, kernel = real.CUmodule(0), Kernel("name", 2, 32, 64, (np.uint64(8), np.int32(9)))
+    launch = ("cuLaunchKernel", real.CUfunction(0), 2, 1, 1, 32, 1, 1, 64)
     assert (driver.stream_number(stream), driver.address(memory)) == (0, 0)
     calls: list[Callable[[], object]] = [
         driver.attributes,
@@ -249,6 +332,10 @@ def test_real_cuda_python_takes_these_arguments() -> None:
         lambda: driver._call("cuGraphInstantiate", graph[0], 0),
         lambda: driver.launch(graph, stream),
         lambda: driver.destroy_graph(graph),
+        lambda: driver.load_module(b"code"),
+        lambda: driver.unload_module(module),
+        lambda: driver.run_kernel(module, kernel, stream),
+        lambda: driver._call(*launch, stream, ((8, 9), (ctypes.c_uint64, ctypes.c_int32)), 0),
     ]
     for call in calls:
         with pytest.raises(Exception, match=r"(?i)driver library|libcuda|Failed to dlopen") as caught:

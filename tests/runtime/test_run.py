@@ -19,7 +19,7 @@ from foundry_edge_runtime.errors import (
     ScanError,
     StorageError,
 )
-from foundry_edge_runtime.grouping import Groups, Preprocessing, group_points
+from foundry_edge_runtime.grouping import Preprocessing, prepare
 from foundry_edge_runtime.inspection import Failure
 from foundry_edge_runtime.pointcloud import FloatArray
 from foundry_edge_runtime.result import Result
@@ -186,12 +186,12 @@ def test_scans_of_a_folder(scans: Path) -> None:
 def test_scan_that_does_not_fit_into_memory_is_one_failure(
     scans: Path, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def limited(xyz: FloatArray, spec: Preprocessing) -> Groups:
+    def limited(xyz: FloatArray, spec: Preprocessing) -> FloatArray:
         if len(xyz) > 150:
             raise MemoryError
-        return group_points(xyz, spec)
+        return prepare(xyz, spec)
 
-    monkeypatch.setattr("foundry_edge_runtime.session.group_points", limited)
+    monkeypatch.setattr("foundry_edge_runtime.feeding.prepare", limited)
     first, _, last = run(scans, bundle=bundle_folder)
     assert isinstance(first, Failure)
     assert "its 200 points do not fit into memory" in str(first.error)

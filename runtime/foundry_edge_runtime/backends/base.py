@@ -93,6 +93,27 @@ class SplitEngine(Protocol):
         """Compute as `Engine.run` does, and time the parts instead of giving the result."""
 
 
+class GroupingEngine(Engine, Protocol):
+    """An engine that may group by itself."""
+
+    @property
+    def groups_itself(self) -> bool:
+        """Whether it does here; then it is best given points, though it still takes groups."""
+
+    def run_points(self, points: FloatArray) -> tuple[Outputs, FloatArray]:
+        """Group and compute clouds (B, N, 3) float32 that `prepare` gave.
+
+        Returns:
+            The outputs, and the centres (B, c, 3) float32: those of the CPU, to the bit.
+
+        Raises:
+            BackendError: the engine failed, or does not group here.
+        """
+
+    def split_points(self, points: FloatArray) -> Split:
+        """As `run_points`, timed as by `SplitEngine.split`; grouping is in ``gpu_ms``."""
+
+
 @dataclass(frozen=True)
 class BackendStatus:
     """Whether a backend can be used here, and the reason when it cannot.
@@ -101,6 +122,7 @@ class BackendStatus:
         name, available, reason: as they say; the reason is one line.
         version: of the library behind it.
         gpu: what it runs on, as a `PlanDevice`; None for a CPU and where it is not available.
+        grouping: where the points for a GPU are grouped, and why, for people; "" for the others.
     """
 
     name: str
@@ -108,6 +130,7 @@ class BackendStatus:
     version: str = ""
     reason: str = ""
     gpu: dict[str, Any] | None = None
+    grouping: str = ""
 
 
 @runtime_checkable

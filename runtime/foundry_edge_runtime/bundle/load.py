@@ -51,7 +51,7 @@ class Bundle:
     _checked: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def graph(self, rung: Rung | StageFiles) -> Graph:
-        """The graph of a rung or of a stage of a scene, after it and its weights were checked.
+        """The graph of a rung, of a stage of a scene or for parts, after it and its weights were checked.
 
         Weights are checked once per bundle object.
 
@@ -77,6 +77,7 @@ class Bundle:
         scene = self.manifest.scene
         graphs: list[Rung | StageFiles] = [*self.manifest.rungs]
         graphs += [] if scene is None else [scene.stage(name) for name in scene.graphs]
+        graphs += [] if self.manifest.parts is None else [self.manifest.parts.files]
         for one in graphs:
             self._checked_graph(one)
         for ref in self.manifest.files():

@@ -130,7 +130,7 @@ class Rung(_Strict):
 
 
 class StageFiles(NamedTuple):
-    """The graph of one stage of a scene, and the weights it uses."""
+    """A graph beside the rungs, of a stage of a scene or for parts, and the weights it uses."""
 
     graph: FileRef
     weights: FileRef
@@ -157,6 +157,47 @@ class Scene(_Strict):
         return StageFiles(self.graphs[name], self.weights)
 
 
+class PartCategory(_Strict):
+    """A category of objects and its parts."""
+
+    name: str = Field(min_length=1)
+    label: str | None = Field(None, description="the class of the head that is this category, if one is")
+    parts: tuple[int, ...] = Field(min_length=1, description="its parts among the logits of the graph")
+    names: tuple[str, ...] = Field(description="of its parts, in the same order")
+
+    @model_validator(mode="after")
+    def _named(self) -> PartCategory:
+        if len(self.names) != len(self.parts) or min(self.parts) < 0:
+            raise ValueError(f"category {self.name}: {len(self.names)} names for the parts {self.parts}")
+        return self
+
+
+class PartQuality(_Strict):
+    """Part mIoU in percent with the tokens of one rung, the category given, on shapes never trained on."""
+
+    instance_miou: float = Field(ge=0, le=100, description="mean over shapes")
+    class_miou: float = Field(ge=0, le=100, description="mean over categories of the means over their shapes")
+    samples: int = Field(ge=1)
+    data: str
+
+
+class Parts(_Strict):
+    """The graph that names the part of every point (docs/export.md), one for all rungs."""
+
+    graph: FileRef
+    weights: FileRef
+    categories: tuple[PartCategory, ...] = Field(min_length=1)
+    macs: dict[str, int] = Field(description="multiply-accumulates of a cloud, and of each point more")
+    parity: Parity
+    quality: dict[str, PartQuality] = Field(description="rung -> what was measured with it")
+    key: str = Field("", description="hash of all the graph was made from")
+
+    @property
+    def files(self) -> StageFiles:
+        """The graph and its weights."""
+        return StageFiles(self.graph, self.weights)
+
+
 class Manifest(_Strict):
     """The whole bundle."""
 
@@ -172,6 +213,7 @@ class Manifest(_Strict):
     rungs: tuple[Rung, ...] = Field(min_length=1)
     model_card: FileRef | None = None
     scene: Scene | None = Field(None, description="None: the bundle was exported without --scene")
+    parts: Parts | None = Field(None, description="None: the student has no head for parts")
 
     def rung(self, tokens: int, precision: str, bypassed: int = 0) -> Rung | None:
         """The rung with these tokens and precision, or None."""
@@ -183,6 +225,7 @@ class Manifest(_Strict):
         named = [ref for rung in self.rungs for ref in (rung.graph, rung.weights)]
         if self.scene is not None:
             named += [*self.scene.graphs.values(), self.scene.weights]
+        named += [] if self.parts is None else [*self.parts.files]
         return tuple(dict.fromkeys(named + ([self.model_card] if self.model_card else [])))
 
     @model_validator(mode="after")

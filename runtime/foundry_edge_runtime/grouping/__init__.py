@@ -8,6 +8,7 @@ from foundry_edge_runtime.grouping.group import (
     group_batch,
     group_indices,
     group_points,
+    group_prepared,
     prepare,
     to_model_frame,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "group_batch",
     "group_indices",
     "group_points",
+    "group_prepared",
     "group_scene",
     "nearest_neighbours",
     "normalise",

@@ -119,7 +119,16 @@ def group_points(xyz: FloatArray, spec: Preprocessing) -> Groups:
     Returns:
         Groups of shape (c, K, 3) and centres (c, 3); the same for every permutation of ``xyz``.
     """
-    points = prepare(xyz, spec)
+    return group_prepared(prepare(xyz, spec), spec)
+
+
+def group_prepared(points: FloatArray, spec: Preprocessing) -> Groups:
+    """Group what `prepare` gave.
+
+    Args:
+        points: (N, 3) float32, sampled and normalised.
+        spec: c and K.
+    """
     centre_index, neighbour_index = group_indices(points, spec)
     centers = points.take(centre_index, axis=0)
     groups = points.take(neighbour_index, axis=0)

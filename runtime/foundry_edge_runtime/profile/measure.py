@@ -1,4 +1,7 @@
-"""Measuring one engine: load, warm up, then time grouping and engine apart on the same cloud."""
+"""Measuring one engine: load, warm up, then time grouping and engine apart on the same cloud.
+
+Where the engine groups, grouping is part of its time, and sampling alone is left of the other.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ from statistics import median
 
 import numpy as np
 
-from foundry_edge_runtime.backends.base import Backend, Engine, SplitEngine
+from foundry_edge_runtime import feeding
+from foundry_edge_runtime.backends.base import Backend, Engine
 from foundry_edge_runtime.bundle.load import Bundle
 from foundry_edge_runtime.bundle.manifest import Rung
-from foundry_edge_runtime.grouping import Preprocessing, group_points
+from foundry_edge_runtime.grouping import Preprocessing
 from foundry_edge_runtime.pointcloud import FloatArray
 from foundry_edge_runtime.profile.model import EngineProfile, Quantiles, SplitMs
 
@@ -62,6 +66,7 @@ def measure(bundle: Bundle, rung: Rung, backend: Backend, effort: Effort, *, bat
     try:
         group_ms, engine_ms = time_engine(engine, bundle.manifest.preprocessing, effort, batch)
         split_ms = split_engine(engine, bundle.manifest.preprocessing, effort, batch)
+        gpu_grouping = feeding.grouping_engine(engine) is not None
     finally:
         engine.close()
     return EngineProfile(
@@ -77,6 +82,7 @@ def measure(bundle: Bundle, rung: Rung, backend: Backend, effort: Effort, *, bat
         total_ms=Quantiles.of([a + b for a, b in zip(group_ms, engine_ms, strict=True)]),
         plan_sha256=engine.describe().plan,
         split_ms=split_ms,
+        gpu_grouping=gpu_grouping,
         load_ms=load_ms,
         runs=len(engine_ms),
     )
@@ -84,11 +90,10 @@ def measure(bundle: Bundle, rung: Rung, backend: Backend, effort: Effort, *, bat
 
 def split_engine(engine: Engine, spec: Preprocessing, effort: Effort, batch: int = 1) -> SplitMs | None:
     """Where the engine's time goes, as medians; None when the engine does not tell."""
-    if not isinstance(engine, SplitEngine):
+    clouds = [feeding.make_ready(benchmark_cloud(spec), spec, engine)] * batch
+    found = [one for _ in range(effort.runs) if (one := feeding.split(engine, clouds, spec))]
+    if not found:
         return None
-    grouped = group_points(benchmark_cloud(spec), spec)
-    groups, centers = np.stack([grouped.groups] * batch), np.stack([grouped.centers] * batch)
-    found = [engine.split(groups, centers) for _ in range(effort.runs)]
     return SplitMs(
         copy_in=median(one.copy_in_ms for one in found),
         enqueue=median(one.enqueue_ms for one in found),
@@ -103,7 +108,8 @@ def time_engine(
     """Time batches of the benchmark cloud, each cloud grouped anew.
 
     Returns:
-        Grouping and engine times of a batch in ms, one pair for each run.
+        Grouping and engine times of a batch in ms, one pair for each run; the CPU's part of grouping, and all
+        that follows.
     """
     cloud = benchmark_cloud(spec)
     begin = time.perf_counter()
@@ -122,9 +128,7 @@ def time_engine(
 
 def _time_once(engine: Engine, cloud: FloatArray, spec: Preprocessing, batch: int) -> tuple[float, float]:
     started = time.perf_counter()
-    grouped = [group_points(cloud, spec) for _ in range(batch)]
-    groups = np.stack([one.groups for one in grouped])
-    centers = np.stack([one.centers for one in grouped])
+    clouds = [feeding.make_ready(cloud, spec, engine) for _ in range(batch)]
     between = time.perf_counter()
-    engine.run(groups, centers)
+    feeding.compute(engine, clouds, spec)
     return (between - started) * 1e3, (time.perf_counter() - between) * 1e3

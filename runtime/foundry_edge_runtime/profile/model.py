@@ -40,7 +40,8 @@ class SplitMs(_Strict):
 class EngineProfile(_Strict):
     """One engine (a rung on a backend), measured. Times are those of a whole batch.
 
-    ``group_ms`` is grouping on the CPU, ``engine_ms`` the engine, ``total_ms`` both for the same cloud.
+    ``group_ms`` is grouping on the CPU, ``engine_ms`` the engine, ``total_ms`` both for the same cloud. With
+    ``gpu_grouping`` the engine groups: then the first is sampling alone, and grouping is in the second.
     ``memory_mb`` is the peak resident memory of a process that does nothing but run this engine; None
     when it was not measured (a quick profile does not). ``plan_sha256`` is that of the plan it was made from,
     "" for engines that are made from the graph. ``split_ms`` is None where the backend does not tell.
@@ -58,6 +59,7 @@ class EngineProfile(_Strict):
     total_ms: Quantiles
     plan_sha256: str = ""
     split_ms: SplitMs | None = None
+    gpu_grouping: bool = False
     load_ms: float = Field(ge=0)
     memory_mb: float | None = None
     temperature_c: float | None = Field(

@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-Shape = tuple[str | int, ...]
-
-
-class Form(NamedTuple):
-    """Inputs by name, with shapes; a name in a shape is a size that differs. Outputs in order."""
-
-    inputs: dict[str, Shape]
-    outputs: tuple[str, ...]
-
+from foundry_edge_runtime.backends.cpu_graph import Form, Shape
 
 _RUN: dict[str, Shape] = {"tokens": ("run", "width"), "centers": ("run", 3)}
 

@@ -39,6 +39,7 @@ class Setup:
         profile: what was measured; the worker measures nothing.
         options: how to read.
         batch: scans at once; None lets the worker find out.
+        parts, category: of the session.
         cpus: the CPUs it is to use; empty for all.
     """
 
@@ -51,6 +52,8 @@ class Setup:
     profile: Profile
     options: Options
     batch: int | None = 1
+    parts: bool = False
+    category: str | None = None
     cpus: tuple[int, ...] = ()
 
 
@@ -85,6 +88,8 @@ def open_session(setup: Setup, notify: Notify = silent) -> Session:
         profile=setup.profile,
         strict=setup.strict,
         adaptive=setup.adaptive,
+        parts=setup.parts,
+        category=setup.category,
         notify=notify,
     )
 

@@ -20,7 +20,8 @@ def require(path: Path) -> None:
 
 
 def draw(result: Result, path: Path) -> None:
-    """Draw a scan twice, coloured by feature and by group: .png as a picture, .html as a page that turns.
+    """Draw a scan by feature, by group and, where they are known, by part: .png is a picture of two of these
+    (by feature, and by part rather than by group), .html a page that turns and has them all.
 
     Raises:
         StorageError: the file cannot be written.

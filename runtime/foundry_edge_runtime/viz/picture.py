@@ -1,4 +1,4 @@
-"""A scan as a PNG: two views side by side, coloured by feature and by group."""
+"""A scan as a PNG: two views side by side, coloured by feature, and by part where known, else by group."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from foundry_edge_runtime.colours import Colours
 from foundry_edge_runtime.files import replacing
 from foundry_edge_runtime.pointcloud import DoubleArray, FloatArray
 from foundry_edge_runtime.result import Result
-from foundry_edge_runtime.viz.scene import scene_of
+from foundry_edge_runtime.viz.scene import PartColours, scene_of
 
 MOST = 60_000
 _AZIMUTH, _ELEVATION = 35.0, 25.0  # degrees
@@ -30,10 +31,11 @@ def write_picture(result: Result, path: Path) -> None:
     figure = Figure(figsize=(12, 6.6), dpi=100, facecolor=_PAPER)
     axes = figure.subplots(1, 2)
     flat = project(scene.xyz)
-    for one, colours, name in zip(
-        axes, (scene.features, scene.groups), ("by feature", "by group"), strict=True
-    ):
+    second = (scene.groups, "by group") if scene.parts is None else (scene.parts.points, "by part")
+    for one, (colours, name) in zip(axes, ((scene.features, "by feature"), second), strict=True):
         _scatter(one, flat, colours, name)
+    if scene.parts is not None:
+        _legend(axes[1], scene.parts)
     figure.text(0.5, 0.955, _literal(scene.title), color=_INK, ha="center", size=13, weight="bold")
     figure.text(0.5, 0.03, _literal(scene.caption), color=_INK, ha="center", size=10)
     figure.subplots_adjust(0.01, 0.07, 0.99, 0.91, 0.01)
@@ -63,6 +65,15 @@ def _scatter(axes: Axes, flat: DoubleArray, colours: Colours, name: str) -> None
     axes.set(xlim=(-1.02, 1.02), ylim=(-1.02, 1.02), aspect="equal")
     axes.set_axis_off()
     axes.set_title(name, color=_INK, size=10, y=0.97)
+
+
+def _legend(axes: Axes, parts: PartColours) -> None:
+    """Name the parts beside the points, the largest first."""
+    handles = [
+        Line2D([], [], marker="o", linestyle="", color=tuple(colour / 255), label=_literal(name))
+        for name, colour in parts.legend
+    ]
+    axes.legend(handles=handles, loc="center right", frameon=False, labelcolor=_INK, fontsize=9)
 
 
 def _literal(text: str) -> str:

@@ -6,11 +6,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foundry_edge_runtime.colours import Colours, feature_colours, group_colours
+from foundry_edge_runtime.colours import Colours, feature_colours, group_colours, palette
 from foundry_edge_runtime.errors import printable
 from foundry_edge_runtime.interpolation import interpolation
+from foundry_edge_runtime.parts.result import PartResult
 from foundry_edge_runtime.pointcloud import FloatArray
 from foundry_edge_runtime.result import Result
+
+
+@dataclass(frozen=True)
+class PartColours:
+    """Points coloured by part.
+
+    Attributes:
+        points: (M, 3) uint8.
+        legend: name and (3,) uint8 colour of each part that has points, the largest first.
+    """
+
+    points: Colours
+    legend: tuple[tuple[str, Colours], ...]
 
 
 @dataclass(frozen=True)
@@ -22,6 +36,7 @@ class Scene:
         features, groups: (M, 3) uint8 colours.
         title: name of the scan.
         caption: what was found, in one line.
+        parts: colours by part, where parts were asked for.
     """
 
     xyz: FloatArray
@@ -29,6 +44,7 @@ class Scene:
     groups: Colours
     title: str
     caption: str
+    parts: PartColours | None = None
 
 
 def scene_of(result: Result, most: int) -> Scene:
@@ -45,7 +61,16 @@ def scene_of(result: Result, most: int) -> Scene:
         group_colours(points)[kept],
         printable(result.cloud.source),
         _caption(result, step),
+        None if result.parts is None else _part_colours(result.parts, kept),
     )
+
+
+def _part_colours(parts: PartResult, kept: slice) -> PartColours:
+    colours = palette(len(parts.names))
+    counts = list(parts.counts.values())
+    largest = sorted((number for number, count in enumerate(counts) if count), key=lambda one: -counts[one])
+    legend = tuple((printable(parts.names[number]), colours[number]) for number in largest)
+    return PartColours(colours[parts.part][kept], legend)
 
 
 def _caption(result: Result, step: int) -> str:
@@ -53,5 +78,7 @@ def _caption(result: Result, step: int) -> str:
     if result.top is not None:
         doubt = "" if result.confident else " (not confident)"
         parts.append(f"{printable(result.top[0].label)} {result.top[0].score:.2f}{doubt}")
+    if result.parts is not None:
+        parts.append(f"parts of {printable(result.parts.category)}")
     parts.append(f"{result.choice.rung.name} on {result.choice.backend}")
     return "; ".join(parts)

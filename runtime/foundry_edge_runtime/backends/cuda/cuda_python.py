@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from foundry_edge_runtime.backends.cuda.driver import FULL, Attributes, Bytes, Handle, unimportable
+from foundry_edge_runtime.backends.cuda import nvrtc
+from foundry_edge_runtime.backends.cuda.driver import FULL, Attributes, Bytes, Handle, Kernel, unimportable
 from foundry_edge_runtime.errors import BackendError, DeviceError
 
 _NAME = "cuda-python"
@@ -176,6 +177,26 @@ class CudaPython:
             self._call("cuGraphExecDestroy", executable)
         finally:
             self._call("cuGraphDestroy", noted)
+
+    def compile(self, source: str, capability: tuple[int, int]) -> bytes:
+        """See `Driver.compile`."""
+        return nvrtc.compile_source(source, capability)
+
+    def load_module(self, code: bytes) -> Handle:
+        """See `Driver.load_module`."""
+        return self._call("cuModuleLoadData", code)
+
+    def unload_module(self, module: Handle) -> None:
+        """See `Driver.unload_module`."""
+        self._call("cuModuleUnload", module)
+
+    def run_kernel(self, module: Handle, kernel: Kernel, stream: Handle) -> None:
+        """See `Driver.run_kernel`; the driver copies the arguments before it returns."""
+        function = self._call("cuModuleGetFunction", module, kernel.name.encode())
+        values = tuple(int(value) for value in kernel.arguments)
+        types = tuple(np.ctypeslib.as_ctypes_type(value.dtype) for value in kernel.arguments)
+        grid, block = (kernel.blocks, 1, 1), (kernel.threads, 1, 1)
+        self._call("cuLaunchKernel", function, *grid, *block, kernel.shared, stream, (values, types), 0)
 
 
 def _library() -> Any:

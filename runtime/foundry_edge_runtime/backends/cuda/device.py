@@ -1,4 +1,4 @@
-"""A GPU in use: owns every stream, buffer, event and graph taken from a driver, and frees each once."""
+"""A GPU in use: owns all streams, buffers, events, graphs and modules of a driver, and frees each once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from foundry_edge_runtime.backends.cuda.driver import Attributes, Driver, Handle
+from foundry_edge_runtime.backends.cuda.driver import Attributes, Driver, Handle, Kernel
 from foundry_edge_runtime.errors import BackendError
 
 _log = logging.getLogger(__name__)
@@ -89,6 +89,10 @@ class Stream(_Resource):
         """Do what was noted."""
         self._device.driver.launch(graph.handle, self.handle)
 
+    def run(self, module: Module, kernel: Kernel) -> None:
+        """Begin to run a function of a module."""
+        self._device.driver.run_kernel(module.handle, kernel, self.handle)
+
 
 class DeviceBuffer(_Resource):
     """Memory of the GPU.
@@ -140,6 +144,14 @@ class Graph(_Resource):
 
     def __init__(self, device: Device, handle: Handle) -> None:
         super().__init__(device, handle, device.driver.destroy_graph)
+
+
+class Module(_Resource):
+    """Machine code on the device."""
+
+    def __init__(self, device: Device, code: bytes) -> None:
+        driver = device.driver
+        super().__init__(device, driver.load_module(code), driver.unload_module)
 
 
 class Device:
@@ -199,6 +211,10 @@ class Device:
     def event(self) -> Event:
         """A mark to time streams with."""
         return Event(self)
+
+    def module(self, code: bytes) -> Module:
+        """Machine code from `Driver.compile`, loaded."""
+        return Module(self, code)
 
     def adopt(self, resource: _Resource) -> None:
         """Take note of something to be freed."""

@@ -7,6 +7,7 @@ frees what, and when, is decided in one place for both (``device.py``). Every ca
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +20,26 @@ FULL = "close other programs that use the GPU, or take a smaller batch"
 """The remedy when device memory runs out."""
 Handle = Any
 Bytes = npt.NDArray[np.uint8]
+Argument = np.uint64 | np.int32
+"""Of a kernel: a device address or a number."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """How a function of a module is to be run.
+
+    Attributes:
+        name: of the function.
+        blocks, threads: how many, and how many of each block; in one dimension.
+        shared: bytes of shared memory for each block.
+        arguments: in the order of the function's parameters, and of their types.
+    """
+
+    name: str
+    blocks: int
+    threads: int
+    shared: int
+    arguments: Sequence[Argument]
 
 
 @dataclass(frozen=True)
@@ -134,3 +155,19 @@ class Driver(Protocol):
 
     def destroy_graph(self, graph: Handle) -> None:
         """Free a graph."""
+
+    def compile(self, source: str, capability: tuple[int, int]) -> bytes:
+        """Machine code of CUDA C++ for a compute capability; no product and sum are fused.
+
+        No context is needed. Raises `BackendError`, and no `DeviceError`, when there is no compiler or it
+        refuses.
+        """
+
+    def load_module(self, code: bytes) -> Handle:
+        """Put machine code onto the device."""
+
+    def unload_module(self, module: Handle) -> None:
+        """Take it off."""
+
+    def run_kernel(self, module: Handle, kernel: Kernel, stream: Handle) -> None:
+        """Begin to run a function of a module."""

@@ -1,7 +1,7 @@
 """The driver interface through pycuda, without ``pycuda.autoinit``: the primary context, pushed and popped.
 
-pycuda frees streams and events when their objects go, and needs the context to be current then; memory has a
-``free()``. It has no calls for CUDA graphs.
+pycuda frees streams, events and modules when their objects go, and needs the context to be current then;
+memory has a ``free()``. It has no calls for the capture of CUDA graphs.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from foundry_edge_runtime.backends.cuda.driver import FULL, Attributes, Bytes, Handle, unimportable
+from foundry_edge_runtime.backends.cuda.driver import FULL, Attributes, Bytes, Handle, Kernel, unimportable
 from foundry_edge_runtime.errors import BackendError, DeviceError, first_line
 
 _NAME = "pycuda"
+EXACT = ["--fmad=false", "--ftz=false"]
+"""What keeps nvcc from fusing products and sums, and from dropping the smallest numbers."""
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING, which pycuda does not name
 
 
@@ -53,10 +55,13 @@ class PyCuda:
         """pycuda's exceptions, which are all of one family, as ours."""
         try:
             yield
-        except self._cu.MemoryError as error:
-            raise BackendError(first_line(error), where=_NAME, remedy=FULL) from error
         except self._cu.Error as error:
-            raise DeviceError(first_line(error), where=_NAME) from error
+            raise self._ours(error) from error
+
+    def _ours(self, error: Exception) -> BackendError:
+        if isinstance(error, self._cu.MemoryError):
+            return BackendError(first_line(error), where=_NAME, remedy=FULL)
+        return DeviceError(first_line(error), where=_NAME)
 
     def attributes(self) -> Attributes:
         """See `Driver.attributes`."""
@@ -184,6 +189,50 @@ class PyCuda:
 
     def destroy_graph(self, graph: Handle) -> None:
         """There are no graphs to free."""
+
+    def compile(self, source: str, capability: tuple[int, int]) -> bytes:
+        """See `Driver.compile`; pycuda calls ``nvcc`` and keeps what it made in a cache of its own."""
+        target = "sm_{}{}".format(*capability)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it warns of whatever nvcc says when all went well
+                compiler = import_module("pycuda.compiler")
+                code: bytes = compiler.compile(source, options=EXACT, no_extern_c=True, arch=target)
+        except (ImportError, OSError, self._cu.Error) as error:
+            problem = f"the kernels cannot be compiled: {first_line(error)}"
+            raise BackendError(
+                problem, where=_NAME, remedy="put the CUDA toolkit's nvcc on the PATH"
+            ) from error
+        return code
+
+    def load_module(self, code: bytes) -> Handle:
+        """See `Driver.load_module`."""
+        with self._errors():
+            return [self._cu.module_from_buffer(code)]
+
+    def unload_module(self, module: Handle) -> None:
+        """See `Driver.unload_module`."""
+        module.clear()
+
+    def run_kernel(self, module: Handle, kernel: Kernel, stream: Handle) -> None:
+        """See `Driver.run_kernel`.
+
+        A function keeps its module alive, and the traceback of pycuda's error the function: neither is kept,
+        so that the module goes while the context is there.
+        """
+        try:
+            _begin(module[0].get_function(kernel.name), kernel, stream[0])
+        except self._cu.Error as error:
+            refusal = self._ours(error)
+        else:
+            return
+        raise refusal
+
+
+def _begin(function: Any, kernel: Kernel, stream: Any) -> None:
+    function.prepare([value.dtype for value in kernel.arguments])
+    grid, block = (kernel.blocks, 1), (kernel.threads, 1, 1)
+    function.prepared_async_call(grid, block, stream, *kernel.arguments, shared_size=kernel.shared)
 
 
 def _library() -> Any:

@@ -6,11 +6,13 @@ path is ever handed to the library, and plans that carry host code are refused b
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack
 from typing import Any
 
 from foundry_edge_runtime.backends.base import BackendStatus, EngineInfo
-from foundry_edge_runtime.backends.cuda import Device, open_device
+from foundry_edge_runtime.backends.cuda import Device, GpuGrouping, open_device, open_grouping
+from foundry_edge_runtime.backends.cuda.grouping import switched_on
 from foundry_edge_runtime.backends.cuda.identity import plan_device
 from foundry_edge_runtime.backends.probe import probed
 from foundry_edge_runtime.backends.trt.engine import TensorRtEngine
@@ -22,6 +24,8 @@ from foundry_edge_runtime.errors import BackendError, first_line
 from foundry_edge_runtime.grouping import Preprocessing
 from foundry_edge_runtime.plans import PlanRequest, PlanStore
 
+_log = logging.getLogger(__name__)
+
 
 class TensorRtBackend:
     """See `Backend`.
@@ -30,12 +34,19 @@ class TensorRtBackend:
         name: "tensorrt" or "tensorrt-rtx".
         memory: "cuda-python" or "pycuda"; None takes the first that works.
         store: where plans are kept; None takes the user's cache folder.
+        grouping: whether the GPU groups where it can; None leaves it to $FOUNDRY_EDGE_GPU_GROUPING.
     """
 
     def __init__(
-        self, name: str = "tensorrt", *, memory: str | None = None, store: PlanStore | None = None
+        self,
+        name: str = "tensorrt",
+        *,
+        memory: str | None = None,
+        store: PlanStore | None = None,
+        grouping: bool | None = None,
     ) -> None:
         self._name, self._memory, self._store = name, memory, store
+        self._grouping = switched_on() if grouping is None else grouping
 
     @property
     def name(self) -> str:
@@ -59,13 +70,16 @@ class TensorRtBackend:
         try:
             with device.current():
                 _use(library, device)
+                grouping = self._open_grouping(device, Preprocessing())
         except (BackendError, RuntimeError, TypeError) as error:
             reason = error.problem if isinstance(error, BackendError) else first_line(error)
             return BackendStatus(self._name, available=False, version=library.__version__, reason=reason)
         finally:
             device.close()
         gpu = plan_device(device.attributes).model_dump(mode="json")
-        return BackendStatus(self._name, available=True, version=library.__version__, gpu=gpu)
+        return BackendStatus(
+            self._name, available=True, version=library.__version__, gpu=gpu, grouping=str(grouping)
+        )
 
     def load(self, graph: Graph, spec: Preprocessing) -> TensorRtEngine:
         """The engine of the plan built for a graph on this device; see `Backend.load`.
@@ -117,9 +131,15 @@ class TensorRtBackend:
                 undo.callback(loaded.close)
                 with loaded.calls():
                     tensors = read_tensors(loaded, spec)
-            engine = TensorRtEngine(device, loaded, tensors, info)
+                grouping = self._open_grouping(device, spec)
+            engine = TensorRtEngine(device, loaded, tensors, grouping, info)
             undo.pop_all()
+        if self._grouping and not engine.groups_itself:
+            _log.warning("%s: %s", self._name, grouping)
         return engine
+
+    def _open_grouping(self, device: Device, spec: Preprocessing) -> GpuGrouping:
+        return open_grouping(device, spec) if self._grouping else GpuGrouping(None, "switched off")
 
 
 def _use(library: Any, device: Device) -> None:

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from foundry_edge_runtime.backends.base import EngineInfo, Outputs, Split
-from foundry_edge_runtime.backends.cuda import Device, refusal
-from foundry_edge_runtime.backends.trt.lane import Capture, Lane
+from foundry_edge_runtime.backends.cuda import Device, GpuGrouping, GroupingKernels, Shape, refusal
+from foundry_edge_runtime.backends.trt.lane import Capture, Lane, Way
 from foundry_edge_runtime.backends.trt.lanes import Lanes
 from foundry_edge_runtime.backends.trt.loaded import Loaded
 from foundry_edge_runtime.backends.trt.tensors import Tensors
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class TensorRtEngine:
-    """See `Engine`; may be used by several threads at once.
+    """See `Engine`, `SplitEngine` and `GroupingEngine`; may be used by several threads at once.
 
     A batch larger than the plan takes goes through in parts, a smaller one beside rows that do not count.
 
@@ -28,39 +28,44 @@ class TensorRtEngine:
         device: given to the engine, which closes it.
         loaded: the plan, which the engine closes, too.
         tensors: of the plan.
+        grouping: which side groups.
         info: what `describe` tells.
     """
 
-    def __init__(self, device: Device, loaded: Loaded, tensors: Tensors, info: EngineInfo) -> None:
+    def __init__(
+        self, device: Device, loaded: Loaded, tensors: Tensors, grouping: GpuGrouping, info: EngineInfo
+    ) -> None:
         self._device, self._loaded, self._tensors, self._info = device, loaded, tensors, info
+        self._grouping = grouping
         self._capture = Capture(wanted=True)
         if not device.driver.can_capture:
             self._capture.refused(info.backend, f"{device.driver.name} has no calls for them")
         self._lanes = Lanes(device, self._lane, self._finish, info.backend)
 
-    def _lane(self, batch: int) -> Lane:
-        return Lane(self._device, self._loaded, self._tensors, batch, self._capture)
+    def _lane(self, way: Way) -> Lane:
+        return Lane(self._device, self._loaded, self._tensors, way, self._capture)
+
+    @property
+    def groups_itself(self) -> bool:
+        """See `GroupingEngine.groups_itself`; settled when it was loaded."""
+        return self._grouping.kernels is not None
 
     def warm(self, batch: int = 1) -> None:
         """Run twice on zeros: the second time as a CUDA graph, if it could be captured."""
-        zeros = {name: np.zeros((batch, *shape), np.float32) for name, shape in self._tensors.inputs.items()}
+        kernels = self._grouping.kernels
+        shapes = {"points": (kernels.spec.points, 3)} if kernels else self._tensors.inputs
+        zeros = {name: np.zeros((batch, *shape), np.float32) for name, shape in shapes.items()}
         for _ in range(2):
-            self.run(zeros["groups"], zeros["centers"])
+            self._run(zeros, kernels)
 
     def run(self, groups: FloatArray, centers: FloatArray) -> Outputs:
         """Compute one batch; see `Engine.run`."""
-        inputs = self._checked(groups, centers)
-        step, count = self._tensors.most, len(groups)
-        parts = [
-            self._run_part({name: value[start : start + step] for name, value in inputs.items()})
-            for start in range(0, count, step)
-        ]
-        found = (
-            parts[0]
-            if len(parts) == 1
-            else {name: np.concatenate([part[name] for part in parts]) for name in self._tensors.outputs}
-        )
-        return Outputs(found["tokens"], found["global"], found.get("logits"))
+        return _outputs(self._run(self._checked(groups, centers), None))
+
+    def run_points(self, points: FloatArray) -> tuple[Outputs, FloatArray]:
+        """Group and compute one batch; see `GroupingEngine.run_points`."""
+        found = self._run(*self._checked_points(points))
+        return _outputs(found), found["centers"]
 
     def split(self, groups: FloatArray, centers: FloatArray) -> Split:
         """Where the time of a batch goes; see `SplitEngine.split`.
@@ -68,34 +73,62 @@ class TensorRtEngine:
         Raises:
             BackendError: as `run`; or the batch is larger than the plan takes at once.
         """
-        inputs = self._checked(groups, centers)
-        if len(groups) > self._tensors.most:
+        return self._split(self._checked(groups, centers), None)
+
+    def split_points(self, points: FloatArray) -> Split:
+        """Where the time of a batch goes; see `GroupingEngine.split_points`.
+
+        Raises:
+            BackendError: as `run_points`; or the batch is larger than the plan takes at once.
+        """
+        return self._split(*self._checked_points(points))
+
+    def _run(self, inputs: dict[str, FloatArray], kernels: GroupingKernels | None) -> dict[str, FloatArray]:
+        """A batch of any size, in parts that the plan takes."""
+        step = self._tensors.most
+        parts = []
+        for start in range(0, _rows(inputs), step):
+            part = {name: value[start : start + step] for name, value in inputs.items()}
+            with self._lanes.borrow(self._way(part, kernels)) as lane:
+                parts.append(lane.run(part))
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _split(self, inputs: dict[str, FloatArray], kernels: GroupingKernels | None) -> Split:
+        if _rows(inputs) > self._tensors.most:
             raise BackendError(
-                f"a batch of {len(groups)} goes through in parts of {self._tensors.most}",
+                f"a batch of {_rows(inputs)} goes through in parts of {self._tensors.most}",
                 where=self._info.backend,
             )
-        with self._lanes.borrow(self._size(len(groups))) as lane:
+        with self._lanes.borrow(self._way(inputs, kernels)) as lane:
             return lane.split(inputs)
 
-    def _run_part(self, inputs: dict[str, FloatArray]) -> dict[str, FloatArray]:
-        with self._lanes.borrow(self._size(len(inputs["groups"]))) as lane:
-            return lane.run(inputs)
-
-    def _size(self, rows: int) -> int:
-        return max(rows, self._tensors.fewest)
+    def _way(self, inputs: dict[str, FloatArray], kernels: GroupingKernels | None) -> Way:
+        return Way(max(_rows(inputs), self._tensors.fewest), kernels)
 
     def _checked(self, groups: FloatArray, centers: FloatArray) -> dict[str, FloatArray]:
         """The inputs by name, after type and shape were found to be those of the plan."""
         inputs = {"groups": groups, "centers": centers}
         for name, value in inputs.items():
-            shape = self._tensors.inputs[name]
-            if value.dtype != np.float32 or value.shape[1:] != shape or len(value) != max(len(groups), 1):
-                expected = ", ".join(map(str, shape))
-                raise BackendError(
-                    f"{name} is {value.dtype} {value.shape}, expected float32 (B, {expected})",
-                    where=self._info.backend,
-                )
+            self._check(name, value, self._tensors.inputs[name], len(groups))
         return inputs
+
+    def _checked_points(self, points: FloatArray) -> tuple[dict[str, FloatArray], GroupingKernels]:
+        """As `_checked`, and what groups them."""
+        kernels = self._grouping.kernels
+        if kernels is None:
+            raise BackendError(str(self._grouping), where=self._info.backend)
+        self._check("points", points, (kernels.spec.points, 3), len(points))
+        return {"points": points}, kernels
+
+    def _check(self, name: str, value: FloatArray, shape: Shape, rows: int) -> None:
+        if value.dtype != np.float32 or value.shape[1:] != shape or len(value) != max(rows, 1):
+            expected = ", ".join(map(str, shape))
+            raise BackendError(
+                f"{name} is {value.dtype} {value.shape}, expected float32 (B, {expected})",
+                where=self._info.backend,
+            )
 
     def close(self) -> None:
         """Free everything, once the runs under way in other threads are done; it cannot run afterwards.
@@ -116,4 +149,12 @@ class TensorRtEngine:
         memory = "mapped" if device.mapped else "page-locked"
         graph = "as a CUDA graph" if self._capture.wanted else "without a CUDA graph"
         detail = f"{device.attributes.name}, {memory} memory through {device.driver.name}, {graph}"
-        return replace(self._info, detail=detail)
+        return replace(self._info, detail=f"{detail}, {self._grouping}")
+
+
+def _rows(inputs: dict[str, FloatArray]) -> int:
+    return len(next(iter(inputs.values())))
+
+
+def _outputs(found: dict[str, FloatArray]) -> Outputs:
+    return Outputs(found["tokens"], found["global"], found.get("logits"))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from foundry_edge_runtime.backends.cuda import Device, refusal
-from foundry_edge_runtime.backends.trt.lane import Lane
+from foundry_edge_runtime.backends.trt.lane import Lane, Way
 from foundry_edge_runtime.errors import BackendError
 
 KEPT = 4
@@ -21,13 +21,13 @@ class Lanes:
 
     Args:
         device: made current around all that a lane does.
-        make: a lane for a batch size.
+        make: a lane for a way.
         finish: called once, when all is closed and the last borrowed lane is back.
         name: of the backend, for messages.
     """
 
     def __init__(
-        self, device: Device, make: Callable[[int], Lane], finish: Callable[[], None], name: str
+        self, device: Device, make: Callable[[Way], Lane], finish: Callable[[], None], name: str
     ) -> None:
         self._device, self._make, self._finish, self._name = device, make, finish, name
         self._idle: list[Lane] = []
@@ -37,30 +37,30 @@ class Lanes:
         self._making = threading.Lock()  # the library promises nothing about two contexts made at once
 
     @contextmanager
-    def borrow(self, batch: int) -> Iterator[Lane]:
-        """A lane for this batch size; one that failed is closed and not used again.
+    def borrow(self, way: Way) -> Iterator[Lane]:
+        """A lane for this way; one that failed is closed and not used again.
 
         Raises:
             BackendError: the engine was closed, or no lane can be made.
         """
-        lane = self._take(batch)
+        lane = self._take(way)
         sound = False
         try:
             with self._device.current():
                 if lane is None:
                     with self._making:
-                        lane = self._make(batch)
+                        lane = self._make(way)
                 yield lane
             sound = True
         finally:
             self._put_back(lane, sound)
 
-    def _take(self, batch: int) -> Lane | None:
+    def _take(self, way: Way) -> Lane | None:
         with self._lock:
             if self._closed:
                 raise BackendError("the engine was closed", where=self._name)
             self._busy += 1
-            lane = next((one for one in self._idle if one.batch == batch), None)
+            lane = next((one for one in self._idle if one.way == way), None)
             if lane is not None:
                 self._idle.remove(lane)
         return lane

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from foundry_edge_runtime.backends.base import LOGITS, OUTPUTS
+from foundry_edge_runtime.backends.cuda import Shape
 from foundry_edge_runtime.backends.trt.loaded import Loaded
 from foundry_edge_runtime.errors import BackendError
 from foundry_edge_runtime.grouping import Preprocessing
 
-Shape = tuple[int, ...]
 _REMEDY = "build it again: foundry-edge build"
 
 

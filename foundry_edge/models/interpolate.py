@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 
 from foundry_edge_runtime.grouping import Preprocessing, to_model_frame
 from foundry_edge_runtime.pointcloud import FloatArray
@@ -52,6 +53,7 @@ def nearest_centres(xyz: Tensor, centers: Tensor) -> Neighbours:
 
 def interpolate(tokens: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     """Point features (B, P, d) of token features (B, c, d), with the neighbours (B, P, 3) of each point."""
-    rows = torch.arange(len(tokens), device=tokens.device)[:, None, None]
-    out: Tensor = (tokens[rows, index] * weight.to(tokens.dtype).unsqueeze(-1)).sum(dim=2)
+    first = torch.arange(tokens.shape[0], device=tokens.device)[:, None, None] * tokens.shape[1]
+    near = embedding(index + first, tokens.flatten(0, 1))
+    out: Tensor = (near * weight.to(tokens.dtype).unsqueeze(-1)).sum(dim=2)
     return out

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from foundry_edge_runtime.backends.cuda import Device, DeviceBuffer, Stream
-from foundry_edge_runtime.backends.trt.tensors import Shape
+from foundry_edge_runtime.backends.cuda.device import Device, DeviceBuffer, Stream
 from foundry_edge_runtime.pointcloud import FloatArray
 
+Shape = tuple[int, ...]
 _ALIGNMENT = 256  # bytes; what TensorRT asks of the addresses of tensors
 _FLOAT = np.dtype(np.float32).itemsize
 
@@ -43,7 +43,7 @@ class Arena:
                 self._host.close()
                 raise
         base = self._host.address if self._memory is None else self._memory.address
-        self.addresses = {name: base + start for name, start in starts.items()}
+        self.addresses: Mapping[str, int] = {name: base + start for name, start in starts.items()}
         self.views: dict[str, FloatArray] = {
             name: self._host.data[start : start + _bytes(shapes[name])].view(np.float32).reshape(shapes[name])
             for name, start in starts.items()

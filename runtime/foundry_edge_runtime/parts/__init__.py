@@ -1,0 +1,1 @@
+"""The part of every point of an object: seat, back, leg ..."""
