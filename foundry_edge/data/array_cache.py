@@ -1,16 +1,30 @@
-"""Arrays that take minutes to make, kept in the user's cache."""
+"""What takes minutes to make, kept in a cache; one that cannot be written costs time, not the result."""
 
 from __future__ import annotations
 
+import logging
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from foundry_edge_runtime.cache import cache_folder
+from foundry_edge_runtime.errors import StorageError
 from foundry_edge_runtime.files import replacing
+
+_log = logging.getLogger(__name__)
+
+
+def keep(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill the file ``path`` of a cache; a warning where it cannot be written."""
+    try:
+        with replacing(path) as partial:
+            write(partial)
+    except StorageError as error:
+        _log.warning("not kept, and made again next time: %s", error)
 
 
 def kept(kind: str, key: str, make: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
@@ -29,6 +43,10 @@ def kept(kind: str, key: str, make: Callable[[], npt.NDArray[Any]]) -> npt.NDArr
     else:
         return stored
     made = make()
-    with replacing(path) as partial, partial.open("wb") as stream:
-        np.save(stream, made)
+    keep(path, lambda partial: _save(partial, made))
     return made
+
+
+def _save(path: Path, made: npt.NDArray[Any]) -> None:
+    with path.open("wb") as stream:  # np.save adds a suffix to a name
+        np.save(stream, made)

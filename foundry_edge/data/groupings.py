@@ -8,14 +8,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from foundry_edge.data.array_cache import keep
 from foundry_edge.data.one_sided import one_sided
-from foundry_edge_runtime.files import replacing
 from foundry_edge_runtime.grouping import Preprocessing, accelerate, group_batch
 from foundry_edge_runtime.pointcloud import FloatArray
 
@@ -100,8 +101,7 @@ def cached_groupings(
         stored = torch.load(path, weights_only=True)
         return GroupedShapes(stored["groups"], stored["centers"])
     grouped = group_shapes(shapes, spec, variants, seed, one_sided_variants)
-    with replacing(path) as partial:
-        torch.save({"groups": grouped.groups, "centers": grouped.centers}, partial)
+    keep(path, partial(torch.save, {"groups": grouped.groups, "centers": grouped.centers}))
     return grouped
 
 
