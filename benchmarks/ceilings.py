@@ -60,8 +60,8 @@ def stages(config: TeacherConfig, count: int) -> dict[str, Callable[[], object]]
     student = StudentConfig(teacher=config, tokens=(count,), query="learned")
     model = InferenceStudent(Student(student), count)
     groups, centers = (torch.from_numpy(one) for one in example(config, 1))
-    tokens, positions = model.mixed(groups, centers)
-    merged, places, _ = model.dso(tokens, positions)
+    cloud = model.mixed(groups, centers)
+    merged, places, _ = model.dso(cloud)
     points = np.random.default_rng(0).normal(size=(4 * config.preprocessing.points, 3)).astype(np.float32)
     prepared = prepare(points, config.preprocessing)
     return {
@@ -69,9 +69,9 @@ def stages(config: TeacherConfig, count: int) -> dict[str, Callable[[], object]]
         "grouping": partial(group_indices, prepared, config.preprocessing),
         "tokenizer": partial(model.tokenizer, groups),
         "position": partial(model.position, centers),
-        "dso": partial(model.dso, tokens, positions),
+        "dso": partial(model.dso, cloud),
         "encoder": lambda: _encoded(model, merged, places),
-        "cau": partial(upsampled, model, tokens, tokens),
+        "cau": partial(upsampled, model, cloud.tokens, cloud.tokens),
         "whole": lambda: model(groups, centers),
     }
 

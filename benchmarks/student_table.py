@@ -76,8 +76,14 @@ class Run:
     specialist: str = ""
 
 
-PAPER: dict[str, Any] = {"residual": "mapped", "mixing_blocks": 0, "cau_mlp": True, "tokenizer": "full"}
-"""The paper's form; the depth is all that is left."""
+PAPER: dict[str, Any] = {
+    "query": "located",
+    "residual": "mapped",
+    "mixing_blocks": 0,
+    "cau_mlp": True,
+    "tokenizer": "full",
+}
+"""The paper's form with our queries; the depth is all that is left."""
 HYBRID = PAPER | {"residual": "update", "mixing_blocks": 1}
 LITE = HYBRID | {"tokenizer": "lite"}
 LIGHT = LITE | {"mixing_blocks": 2, "depth": 2, "cau_mlp": False}
@@ -93,7 +99,8 @@ def all_runs() -> list[Run]:
     return [
         _dso("hybrid", True, **HYBRID),
         _dso("update", residual="update"),
-        _dso("anchored"),
+        _dso("located"),
+        _dso("anchored", query="anchored"),
         Run("fps", {"method": "fps", "tokens": ELASTIC}, True),
         Run("kmeans", {"method": "kmeans", "tokens": ELASTIC}, True),
         *(Run(f"truncation-{k}", {"method": "truncation", "depth": k}, k < 3) for k in (1, 2, 3, 0, 4, 6)),
@@ -114,7 +121,7 @@ def all_runs() -> list[Run]:
         Run("tome-update", {"method": "tome", "tokens": ELASTIC, "residual": "update"}),
         *(
             Run(f"{name}-dedicated-{s}", {"method": "dso", "tokens": (s,), **more}, share=0.5)
-            for name, more in (("hybrid", HYBRID), ("anchored", PAPER))
+            for name, more in (("hybrid", HYBRID), ("light-2-2", LIGHT))
             for s in (1, 4, 16)
         ),
         *(
@@ -124,6 +131,8 @@ def all_runs() -> list[Run]:
         *(_dso(f"lite-{h}", h == 32, **LITE, lite_width=h) for h in (32, 16, 64)),
         *(_dso(f"lite-32-depth-{k}", **LITE, depth=k) for k in (6, 4, 2)),
         _dso("light-2-2", True, **LIGHT),
+        _dso("light-2-2-anchored", **LIGHT | {"query": "anchored"}),
+        _dso("hybrid-anchored", **HYBRID | {"query": "anchored"}),
         *(_dso(f"light-{m}-4", **LIGHT | {"mixing_blocks": m, "depth": 4}) for m in (1, 0)),
         *(
             Run(f"light-2-2-{m}", {"method": m, "tokens": ELASTIC, **LIGHT})

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from foundry_edge.models.dso import COSINE_SCALE, SupertokenAssignment
+from foundry_edge.models.dso import COSINE_SCALE, SupertokenAssignment, content_scale, nearness
 from foundry_edge.models.gate import Gate
 from foundry_edge.models.heads import pool
-from foundry_edge.models.reducer import content
+from foundry_edge.models.reducer import TokenCloud
 from foundry_edge.models.student import Student
 from foundry_edge.models.transformer import Block
 from foundry_edge_export.dense import Dense, DenseBlock, DenseMlp, constant
@@ -36,12 +36,15 @@ class FoldedAssignment(nn.Module):
         self.count = count
         self.kind = dso.query_kind
         self.soft = dso.routing == "soft"
+        self.located = dso.query_kind == "located"
+        self.lengths = self.soft and not self.located
         seeds = dso.query(dso.supertokens[:count])
         self.value = Dense(dso.value.weight, None)
         if self.kind == "learned":
             self.compare = Dense(seeds @ dso.key.weight / seeds.shape[1] ** 0.5, None)
             return
-        self.key = Dense(dso.key.weight if self.soft else dso.key.weight.T, None)
+        scale = content_scale(seeds.shape[1]) if self.located else 1.0
+        self.key = Dense(dso.key.weight if self.lengths else scale * dso.key.weight.T, None)
         if self.kind == "cosine":
             directions = unit(seeds)
             self.compare = Dense(
@@ -51,45 +54,48 @@ class FoldedAssignment(nn.Module):
         self.query = Dense(dso.query.weight, None)
         self.seeds = constant(seeds)
 
-    def scores(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """Scores (B, c, s) of tokens and positions (B, c, d): logits where routing is soft."""
+    def scores(self, cloud: TokenCloud) -> Tensor:
+        """Scores (B, c, s): logits where routing is soft."""
         if self.kind == "learned":
-            learned: Tensor = self.compare(tokens)
+            learned: Tensor = self.compare(cloud.tokens)
             return learned
-        x = content(tokens, positions)
-        return self.compared(x, x[:, : self.count])
+        x, centers = cloud.content(), cloud.centers
+        return self.compared(x, x[:, : self.count], centers, centers[:, : self.count])
 
-    def compared(self, x: Tensor, anchors: Tensor) -> Tensor:
-        """Scores (..., n, s) of the content (..., n, d) of tokens and of the anchors (..., s, d)."""
-        compared = unit(self.key(x)) if self.soft else x
+    def compared(self, x: Tensor, anchors: Tensor, centers: Tensor, anchor_centers: Tensor) -> Tensor:
+        """Scores (..., n, s) of tokens for SuperTokens.
+
+        Args:
+            x, centers: (..., n, d) and (..., n, 3), content and centres of the tokens.
+            anchors, anchor_centers: (..., s, d) and (..., s, 3), of the tokens that are anchors.
+        """
+        compared = unit(self.key(x)) if self.lengths else x
         if self.kind == "cosine":
             cosine: Tensor = self.compare(compared)
             return cosine
         queries = unit(self.query(anchors) + self.seeds[: anchors.shape[-2]])
-        if self.soft:
+        if self.lengths:
             return COSINE_SCALE * (compared @ queries.transpose(-1, -2))
         folded: Tensor = self.key(queries)
-        return compared @ folded.transpose(-1, -2)
+        scores = compared @ folded.transpose(-1, -2)
+        return scores + nearness(centers, anchor_centers) if self.located else scores
 
-    def forward(
-        self, tokens: Tensor, positions: Tensor, merging: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, cloud: TokenCloud, merging: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """SuperTokens and their positions (B, s, d), and the routes back to the tokens (B, c, s).
 
         Args:
-            tokens: (B, c, d).
-            positions: (B, c, d).
+            cloud: tokens, positions (B, c, d) and centres (B, c, 3).
             merging: (B, c) of 0 and 1, which tokens count in the means; None means all.
         """
-        scores = self.scores(tokens, positions)
+        scores = self.scores(cloud)
         winner = scores.argmax(dim=-1, keepdim=True)
-        assignment = (winner == torch.arange(self.count, device=winner.device)).to(tokens.dtype)
+        assignment = (winner == torch.arange(self.count, device=winner.device)).to(scores.dtype)
         share = assignment.transpose(1, 2)
         if merging is not None:
             share = share * merging.unsqueeze(1)
         size = share.sum(dim=2, keepdim=True).clamp_min(1.0)
         routes = scores.softmax(dim=-1) if self.soft else assignment
-        return self.value(share @ tokens / size), share @ positions / size, routes
+        return self.value(share @ cloud.tokens / size), share @ cloud.positions / size, routes
 
 
 class RankedGate(nn.Module):
@@ -101,16 +107,16 @@ class RankedGate(nn.Module):
         self.fc1 = Dense(gate.fc1.weight, gate.fc1.bias)
         self.fc2 = Dense(gate.fc2.weight, gate.fc2.bias)
 
-    def logits(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """Merge logits (B, c) of tokens and positions (B, c, d)."""
-        logits: Tensor = self.fc2(relu(self.fc1(content(tokens, positions)))).squeeze(-1)
+    def logits(self, content: Tensor) -> Tensor:
+        """Merge logits (B, c) of what tokens are compared by (B, c, d)."""
+        logits: Tensor = self.fc2(relu(self.fc1(content))).squeeze(-1)
         return logits
 
-    def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
+    def forward(self, content: Tensor) -> Tensor:
         """Places (B, k, c): one-hot rows of the bypassed tokens."""
-        chosen = self.logits(tokens, positions).topk(self.bypassed, dim=1, largest=False).indices
-        numbers = torch.arange(tokens.shape[1], device=tokens.device)
-        return (chosen.unsqueeze(-1) == numbers).to(tokens.dtype)
+        chosen = self.logits(content).topk(self.bypassed, dim=1, largest=False).indices
+        numbers = torch.arange(content.shape[1], device=content.device)
+        return (chosen.unsqueeze(-1) == numbers).to(content.dtype)
 
 
 class InferenceStudent(nn.Module):
@@ -148,61 +154,56 @@ class InferenceStudent(nn.Module):
 
     def forward(self, groups: Tensor, centers: Tensor) -> tuple[Tensor, ...]:
         """Groups (B, c, K, 3) and centres (B, c, 3) to (tokens (B, c, d), global (B, 2d)[, logits])."""
-        tokens, positions = self.mixed(groups, centers)
+        cloud = self.mixed(groups, centers)
         if self.gate is None:
-            returned = self._merged(tokens, positions)
+            returned = self._merged(cloud)
         else:
-            returned = self._gated(tokens, positions, self.gate(tokens, positions))
-        features = upsampled(self, tokens, returned)
+            returned = self._gated(cloud, self.gate(cloud.content()))
+        features = upsampled(self, cloud.tokens, returned)
         pooled = pool(features)
         return (features, pooled) if self.head is None else (features, pooled, self.head(pooled))
 
-    def mixed(self, groups: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens and positions (B, c, d), as DSO and the gate see them."""
+    def mixed(self, groups: Tensor, centers: Tensor) -> TokenCloud:
+        """What DSO and the gate see."""
         tokens, positions = self.tokenizer(groups), self.position(centers)
         for block in self.mixing:
             tokens = block(tokens + positions)
-        return tokens, positions
+        return TokenCloud(tokens, positions, centers)
 
     def _encoded(self, rows: Tensor, places: Tensor) -> Tensor:
         for block in self.blocks:
             rows = block(rows + places)
         return rows
 
-    def _merged(self, tokens: Tensor, positions: Tensor) -> Tensor:
+    def _merged(self, cloud: TokenCloud) -> Tensor:
         """What returns to each token (B, c, d) from the SuperTokens alone."""
-        merged, merged_positions, routes = self.dso(tokens, positions)
+        merged, merged_positions, routes = self.dso(cloud)
         encoded = self._encoded(merged, merged_positions)
-        return self._returned(tokens, positions, merged, merged_positions, encoded, routes)
+        return self._returned(cloud, merged, merged_positions, encoded, routes)
 
-    def _gated(self, tokens: Tensor, positions: Tensor, places: Tensor) -> Tensor:
+    def _gated(self, cloud: TokenCloud, places: Tensor) -> Tensor:
         """The same, where k tokens, at ``places`` (B, k, c), have rows of their own in the encoder."""
         merging = 1.0 - places.sum(dim=1)
-        merged, merged_positions, routes = self.dso(tokens, positions, merging)
-        own_positions = places @ positions
-        rows = torch.cat([merged, places @ tokens], dim=1)
+        merged, merged_positions, routes = self.dso(cloud, merging)
+        own_positions = places @ cloud.positions
+        rows = torch.cat([merged, places @ cloud.tokens], dim=1)
         encoded = self._encoded(rows, torch.cat([merged_positions, own_positions], dim=1))
         alone = encoded[:, self.count :]
         if not self.update:
             alone = alone + own_positions
         supertokens = encoded[:, : self.count]
-        returned = self._returned(tokens, positions, merged, merged_positions, supertokens, routes)
+        returned = self._returned(cloud, merged, merged_positions, supertokens, routes)
         blended: Tensor = merging.unsqueeze(-1) * returned + places.transpose(1, 2) @ alone
         return blended
 
     def _returned(
-        self,
-        tokens: Tensor,
-        positions: Tensor,
-        merged: Tensor,
-        merged_positions: Tensor,
-        encoded: Tensor,
-        routes: Tensor,
+        self, cloud: TokenCloud, merged: Tensor, merged_positions: Tensor, encoded: Tensor, routes: Tensor
     ) -> Tensor:
         if not self.update:
-            return routes @ encoded + positions
+            return routes @ encoded + cloud.positions
         passes = len(self.blocks)
-        return tokens + passes * positions + routes @ (encoded - merged - passes * merged_positions)
+        change = encoded - merged - passes * merged_positions
+        return cloud.tokens + passes * cloud.positions + routes @ change
 
 
 class Upsampling(Protocol):

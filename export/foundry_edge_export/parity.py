@@ -12,6 +12,7 @@ import torch
 from foundry_edge.data.samples import load_samples
 from foundry_edge.data.shapes import TEST
 from foundry_edge.models.fixed import FixedStudent
+from foundry_edge.models.reducer import TokenCloud
 from foundry_edge.models.student import Student
 from foundry_edge_calibration.clouds import group_clouds
 from foundry_edge_calibration.engine import Array, open_session, run_batches
@@ -100,19 +101,19 @@ def _reference(
     """Outputs in float64, and which clouds (M,) have no tie."""
     groups, centers = torch.from_numpy(clouds.groups).double(), torch.from_numpy(clouds.centers).double()
     outputs = [value.numpy() for value in module(groups, centers)]
-    clear = _clear(module, *module.mixed(groups, centers)).numpy()
+    clear = _clear(module, module.mixed(groups, centers)).numpy()
     return outputs, clear if clear.any() else np.ones_like(clear)
 
 
-def _clear(module: InferenceStudent, tokens: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+def _clear(module: InferenceStudent, cloud: TokenCloud) -> torch.Tensor:
     """Which clouds (B,) have no token between two choices, within rounding."""
-    clear = torch.ones(len(tokens), dtype=torch.bool)
+    clear = torch.ones(len(cloud.tokens), dtype=torch.bool)
     if module.dso.count > 1:
-        scores = module.dso.scores(tokens, positions)
+        scores = module.dso.scores(cloud)
         first, second = scores.topk(2, dim=-1).values.unbind(-1)
         clear &= ((first - second) > _tie(scores)).all(dim=1)
-    if module.gate is not None and module.gate.bypassed < tokens.shape[1]:
-        logits = module.gate.logits(tokens, positions)
+    if module.gate is not None and module.gate.bypassed < cloud.tokens.shape[1]:
+        logits = module.gate.logits(cloud.content())
         border = logits.sort(dim=1).values[:, module.gate.bypassed - 1 : module.gate.bypassed + 1]
         clear &= (border[:, 1] - border[:, 0]) > _tie(logits)
     return clear

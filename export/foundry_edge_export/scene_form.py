@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from foundry_edge.models.reducer import content
+from foundry_edge.models.reducer import TokenCloud, content
 from foundry_edge.models.student import Student
 from foundry_edge_export.inference import InferenceStudent, upsampled
 from foundry_edge_runtime.errors import InputError
@@ -54,7 +54,7 @@ class SceneAssign(nn.Module):
             Sums of tokens and of positions (s, d), sizes (s, 1), and the routes back (n, s).
         """
         positions = self.position(centers)
-        scores = self._scores(tokens, positions, anchor_tokens, anchor_centers)
+        scores = self._scores(TokenCloud(tokens, positions, centers), anchor_tokens, anchor_centers)
         winner = scores.argmax(dim=-1, keepdim=True)
         numbers = torch.arange(anchor_tokens.shape[0], device=winner.device)
         assignment = (winner == numbers).to(tokens.dtype)
@@ -62,14 +62,12 @@ class SceneAssign(nn.Module):
         routes = scores.softmax(dim=-1) if self.dso.soft else assignment
         return share @ tokens, share @ positions, share.sum(dim=1, keepdim=True), routes
 
-    def _scores(
-        self, tokens: Tensor, positions: Tensor, anchor_tokens: Tensor, anchor_centers: Tensor
-    ) -> Tensor:
+    def _scores(self, run: TokenCloud, anchor_tokens: Tensor, anchor_centers: Tensor) -> Tensor:
         dso, count = self.dso, anchor_tokens.shape[0]
         if dso.kind == "learned":
-            return _first(dso.compare(tokens), count)
+            return _first(dso.compare(run.tokens), count)
         anchors = content(anchor_tokens, self.position(anchor_centers))
-        return _first(dso.compared(content(tokens, positions), anchors), count)
+        return _first(dso.compared(run.content(), anchors, run.centers, anchor_centers), count)
 
 
 class SceneEncode(nn.Module):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from foundry_edge.data.samples import load_samples
+from foundry_edge.models.reducer import TokenCloud
 from foundry_edge.models.student import Student
 from foundry_edge.training.scene_student import SceneStudent
 from foundry_edge_calibration.engine import Array, open_session
@@ -115,6 +116,7 @@ def _clear(exact: SceneStudent, tokens: Tensor, centers: Tensor, count: int) -> 
     if count == 1:
         return True
     positions = exact.position(centers)
-    logits = exact.dso.logits(exact.mix(tokens, positions, centers), positions, count)  # type: ignore[operator]
+    cloud = TokenCloud(exact.mix(tokens, positions, centers), positions, centers)
+    logits = exact.dso.logits(cloud, count)  # type: ignore[operator]
     first, second = logits.topk(2, dim=-1).values.unbind(-1)
     return bool(((first - second) > _TIE * logits.abs().amax().clamp_min(1.0)).all())

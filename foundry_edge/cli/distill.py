@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 import typer
 
@@ -16,7 +16,8 @@ from foundry_edge_runtime.errors import InputError
 if TYPE_CHECKING:
     from foundry_edge.training.distill import DistillReport
 
-QUERIES: tuple[Literal["anchored", "cosine", "learned"], ...] = ("anchored", "cosine", "learned")
+Query = Literal["located", "anchored", "cosine", "learned"]
+QUERIES: tuple[Query, ...] = get_args(Query)
 ROUTINGS: tuple[Literal["hard", "soft"], ...] = ("hard", "soft")
 RESIDUALS: tuple[Literal["mapped", "update"], ...] = ("mapped", "update")
 TOKENIZERS: tuple[Literal["full", "lite"], ...] = ("full", "lite")

@@ -34,7 +34,7 @@ Tokens = Annotated[
 Out = Annotated[Path, typer.Option(help="Folder for the student.")]
 Query = Annotated[
     str | None,
-    typer.Option(help="DSO queries: anchored (the default), cosine, or learned (the paper's)."),
+    typer.Option(help="DSO queries: located (the default), anchored, cosine, or learned (the paper's)."),
 ]
 MixingBlocks = Annotated[
     int | None,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from foundry_edge_runtime.errors import InputError
 from foundry_edge_runtime.grouping import Preprocessing
 
-Query = Literal["learned", "cosine", "anchored"]
+Query = Literal["learned", "cosine", "anchored", "located"]
 Routing = Literal["hard", "soft"]
 Residual = Literal["mapped", "update"]
 TokenizerKind = Literal["full", "lite"]

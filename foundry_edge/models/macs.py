@@ -129,9 +129,11 @@ def _assignment(config: StudentConfig, count: int) -> int:
 
 
 def _dso(config: StudentConfig, groups: int, count: int, width: int) -> int:
-    anchored = count if config.query == "anchored" else 0
-    keys = groups if config.routing == "soft" and config.query != "learned" else anchored
-    return groups * count * width + (anchored + keys) * width * width
+    anchored = count if config.query in ("anchored", "located") else 0
+    lengths = config.routing == "soft" and config.query in ("cosine", "anchored")
+    keys = groups if lengths else anchored
+    places = 3 * groups * count if config.query == "located" else 0
+    return groups * count * width + places + (anchored + keys) * width * width
 
 
 def _tome(config: StudentConfig, groups: int, count: int, width: int) -> int:

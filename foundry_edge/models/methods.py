@@ -115,6 +115,7 @@ def dso_defaults(teacher: TeacherConfig, mixing_blocks: int = DSO_BLOCKS) -> dic
     """
     mixing = min(mixing_blocks, teacher.depth - 1)
     return {
+        "query": "located",
         "residual": "update",
         "mixing_blocks": mixing,
         "depth": min(DSO_BLOCKS, teacher.depth - mixing),

@@ -11,7 +11,10 @@ from tests.cli.test_commands import error_line
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (("--query", "magic"), "--query: unknown value 'magic'; use one of anchored, cosine, learned"),
+        (
+            ("--query", "magic"),
+            "--query: unknown value 'magic'; use one of located, anchored, cosine",
+        ),
         (("--routing", "both"), "--routing: unknown value 'both'"),
         (("--residual", "none"), "--residual: unknown value 'none'"),
         (("--temperature", "1"), "--temperature: expected two numbers, got '1'"),

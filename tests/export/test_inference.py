@@ -11,6 +11,7 @@ from foundry_edge.models.config import Query, Routing, StudentConfig
 from foundry_edge.models.dso import SupertokenAssignment
 from foundry_edge.models.fixed import FixedStudent
 from foundry_edge.models.load import load_student
+from foundry_edge.models.reducer import TokenCloud
 from foundry_edge.models.student import Student
 from foundry_edge.models.tokenizer import Tokenizer
 from foundry_edge.models.transformer import Attention
@@ -39,7 +40,7 @@ def test_equals_the_student(models: Path, count: int) -> None:
 
 
 @pytest.mark.parametrize("routing", ["hard", "soft"])
-@pytest.mark.parametrize("query", ["learned", "cosine", "anchored"])
+@pytest.mark.parametrize("query", ["learned", "cosine", "anchored", "located"])
 @pytest.mark.parametrize("count", BUDGETS)
 def test_every_kind_of_queries_folds_exactly(query: Query, count: int, routing: Routing) -> None:
     torch.manual_seed(3)
@@ -51,8 +52,9 @@ def test_every_kind_of_queries_folds_exactly(query: Query, count: int, routing: 
     groups, centers = _clouds()
     module = InferenceStudent(student, count, torch.float64)
     student.double()
-    tokens, positions = student.tokenizer(groups.double()), student.position(centers.double())
-    scores, logits = module.dso.scores(tokens, positions), dso.logits(tokens, positions, count)
+    places = centers.double()
+    cloud = TokenCloud(student.tokenizer(groups.double()), student.position(places), places)
+    scores, logits = module.dso.scores(cloud), dso.logits(cloud, count)
     if routing == "soft":
         torch.testing.assert_close(scores, logits, atol=1e-10, rtol=0)
     assert torch.equal(scores.argmax(dim=-1), logits.argmax(dim=-1))

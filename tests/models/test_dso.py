@@ -9,13 +9,14 @@ from torch import Tensor
 from foundry_edge.models.config import Query
 from foundry_edge.models.dso import SupertokenAssignment, assign, usage
 from foundry_edge.models.reducer import Sampling, TokenCloud
+from foundry_edge.models.reducers.fps import NearestCentre
 
 
 def soft(temperature: float | None, batch: int) -> Sampling | None:
     return None if temperature is None else Sampling(temperature, lambda *shape: torch.rand(batch, *shape))
 
 
-QUERIES: tuple[Query, ...] = ("learned", "cosine", "anchored")
+QUERIES: tuple[Query, ...] = ("learned", "cosine", "anchored", "located")
 
 
 def _reduce(
@@ -60,10 +61,10 @@ def test_empty_supertokens_stay_finite_forward_and_backward(query: Query, temper
 def test_budgets_nest(query: Query) -> None:
     torch.manual_seed(0)
     dso = SupertokenAssignment(32, 8, query)
-    tokens, positions = torch.randn(2, 16, 32), torch.randn(2, 16, 32)
-    full = dso.logits(tokens, positions, 8)
+    cloud = TokenCloud(torch.randn(2, 16, 32), torch.randn(2, 16, 32), torch.randn(2, 16, 3))
+    full = dso.logits(cloud, 8)
     for count in (1, 2, 4):
-        torch.testing.assert_close(dso.logits(tokens, positions, count), full[..., :count])
+        torch.testing.assert_close(dso.logits(cloud, count), full[..., :count])
 
 
 @pytest.mark.parametrize("query", QUERIES)
@@ -74,9 +75,34 @@ def test_scores_choose_as_logits_do(query: Query, count: int) -> None:
     for weight in (dso.supertokens, dso.query.weight, dso.key.weight):
         torch.nn.init.normal_(weight)
     tokens, positions = torch.randn(2, 4, 256, 32, dtype=torch.float64).unbind(0)
-    scores, logits = dso.scores(tokens, positions, count), dso.logits(tokens, positions, count)
+    cloud = TokenCloud(tokens, positions, torch.randn(4, 256, 3, dtype=torch.float64))
+    scores, logits = dso.scores(cloud, count), dso.logits(cloud, count)
     assert scores.shape == logits.shape == (4, 256, count)
     assert torch.equal(scores.argmax(dim=-1), logits.argmax(dim=-1))
+
+
+def test_located_logits_are_as_defined() -> None:
+    torch.manual_seed(0)
+    dso = SupertokenAssignment(32, 4, "located").double()
+    for weight in (dso.supertokens, dso.query.weight, dso.key.weight):
+        torch.nn.init.normal_(weight)
+    tokens, positions = torch.randn(2, 3, 16, 32).double().unbind(0)
+    cloud = TokenCloud(tokens, positions, torch.randn(3, 16, 3).double())
+    x = cloud.content()
+    queries = dso.query(x[:, :4] + dso.supertokens)
+    queries = queries / queries.norm(dim=-1, keepdim=True)
+    distances = (cloud.centers.unsqueeze(2) - cloud.centers[:, None, :4]).square().sum(dim=-1)
+    expected = 20 * dso.key(x) @ queries.transpose(1, 2) / 64**0.5 - 120 * distances
+    expected += 120 * cloud.centers.square().sum(dim=-1, keepdim=True)
+    torch.testing.assert_close(dso.logits(cloud, 4), expected)
+
+
+def test_located_queries_join_near_tokens_whose_content_says_nothing() -> None:
+    torch.manual_seed(0)
+    dso = SupertokenAssignment(32, 4, "located")
+    cloud = TokenCloud(torch.ones(2, 16, 32), torch.zeros(2, 16, 32), torch.randn(2, 16, 3))
+    nearest = NearestCentre(32).assign(cloud, 4).merge
+    assert torch.equal(dso.assign(cloud, 4).merge, nearest)
 
 
 def test_anchored_queries_use_more_supertokens_than_learned_ones_on_large_tokens() -> None:

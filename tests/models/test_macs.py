@@ -40,6 +40,8 @@ def _clouds() -> tuple[torch.Tensor, torch.Tensor]:
 FORMS: list[dict[str, object]] = [
     {"query": "anchored"},
     {"query": "learned"},
+    {"query": "located"},
+    {"query": "located", "routing": "soft"},
     {"mixing_blocks": 1, "residual": "update"},
     {"depth": 1, "routing": "soft"},
     {"cau_mlp": False},

@@ -105,7 +105,7 @@ def test_matching_merges_the_most_similar_pairs() -> None:
 
 
 def test_soft_routing_gives_each_token_its_own_mixture(teacher: Teacher, clouds: Clouds) -> None:
-    student = _student(teacher, routing="soft")
+    student = _student(teacher, routing="soft", query="anchored")
     tokens, positions = teacher.tokenizer(clouds[0]), teacher.position(clouds[1])
     merge, routes = student.dso.assign(TokenCloud(tokens, positions, clouds[1]), 4)
     torch.testing.assert_close(routes.sum(dim=2), torch.ones(3, 16))
