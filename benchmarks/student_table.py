@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -172,7 +173,8 @@ class Bench:
             teacher=self.teacher.config, digest=self.digest, **_whole(run.choices, self.teacher)
         )
         model.start_from(self.teacher)
-        out = self.work / f"{run.name}_{seed}_{self.digest[:8]}_{steps}"
+        form = hashlib.sha256(model.config.model_dump_json().encode()).hexdigest()
+        out = self.work / f"{run.name}_{seed}_{self.digest[:8]}_{steps}_{form[:8]}"
         objective = self._objective(run, model)
         train_logged(objective, len(objective.targets), settings, out, self.console, resume=True)
         model.cpu().requires_grad_(False)
