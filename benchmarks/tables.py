@@ -193,6 +193,14 @@ SHIPPED = (
 )
 
 
+GATE = (
+    "One student with a gate (row `gate` above), used in both ways that method.md names: tokens with a merge "
+    "probability above r are merged, or all but k are. Rows in the encoder are SuperTokens and bypassed "
+    "tokens, the mean over held-out clouds. Latency is eager PyTorch at batch 1, measured in turns. Made by "
+    "`python -m benchmarks.gate_sweep`."
+)
+
+
 def main() -> None:
     """Write docs/results.md and the plots beside it."""
     parser = argparse.ArgumentParser(
@@ -202,7 +210,8 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=DOCS)
     parser.add_argument("--teacher", default="embedded:teacher", help="whose students are drawn")
     options = parser.parse_args()
-    points, recipes = load(options.results, weights_sha256(model_folder(options.teacher)))
+    digest = weights_sha256(model_folder(options.teacher))
+    points, recipes = load(options.results, digest)
     sets = sorted({name for p in points for row in p.rows for name in row.get("probes", {})})
     plot(points, PRICES, ["smooth_l1"], options.docs / "student_smooth_l1.png")
     images = ["student_smooth_l1.png"]
@@ -210,7 +219,7 @@ def main() -> None:
         images.append(f"student_{name}.png")
         what = next(key for key in KEYS if any(p.values("probes", name, key) for p in points))
         plot(points, PRICES, ["probes", name, what], options.docs / images[-1])
-    text = page(points, recipes, sets, images, section(options.results))
+    text = page(points, recipes, sets, images, section(options.results), gate(options.results, digest))
     write_text(options.docs / "results.md", text)
 
 
@@ -221,8 +230,36 @@ def recipe_line(recipe: dict[str, Any]) -> str:
     return f"Teacher {recipe['teacher_sha256'][:16]}...: `{command}`"
 
 
+def gate(folder: Path, teacher_sha256: str) -> str:
+    """The table of gate_sweep.py; "" where it is not there, or of another teacher."""
+    path = folder / "gate_sweep.json"
+    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if record.get("teacher_sha256") != teacher_sha256:
+        return ""
+    header = ["s", "r", "k", "Smooth L1", "cosine", "rows in the encoder", "MMACs", "latency, r = 0 is 1"]
+    rows = [
+        [
+            str(row["tokens"]),
+            "-" if row["r"] is None else f"{row['r']:g}",
+            "-" if row["k"] is None else str(row["k"]),
+            f"{row['smooth_l1']:.4f}",
+            f"{row['cosine_mean']:.4f}",
+            f"{row['encoder_rows']:.1f}",
+            f"{row['macs_total'] / 1e6:.1f}",
+            f"{row['latency']:.2f}",
+        ]
+        for row in record["rows"]
+    ]
+    return table(header, rows)
+
+
 def page(
-    points: list[Point], recipes: list[dict[str, Any]], sets: list[str], images: list[str], shipped: str
+    points: list[Point],
+    recipes: list[dict[str, Any]],
+    sets: list[str],
+    images: list[str],
+    shipped: str,
+    gated: str,
 ) -> str:
     """docs/results.md."""
     parts = [
@@ -252,6 +289,7 @@ def page(
         cost(points),
         "### Frontier",
         *(f"![{name}]({name})" for name in images),
+        *(["## Gate", GATE, gated] if gated else []),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -72,12 +72,25 @@ def cache_targets(
         groups = grouped_corpus(
             fit, spec, variants, settings.seed, cache, one_sided_variants=int(variants > 1)
         )
-        held_out = grouped_corpus([s.first(HELD_OUT_SHAPES) for s in check], spec, 1, 0, cache)
     fast = torch.bfloat16 if settings.fabric_precision == "bf16-mixed" else torch.float32
     folder = cache if keep else None
     with _bar(console, "teacher") as advance:
         targets = kept_targets(folder, teacher, groups, views, settings.seed, fast, advance)
-        return targets, kept_targets(folder, teacher, held_out, 1, settings.seed, torch.float32, advance)
+        return targets, held_out_targets(teacher, check, cache, keep, advance, settings.seed)
+
+
+def held_out_targets(
+    teacher: Teacher,
+    check: list[ShapeSet],
+    cache: Path,
+    keep: bool,
+    on_batch: Callable[[int, int], None],
+    seed: int = 0,
+) -> TeacherTargets:
+    """The teacher's outputs on at most `HELD_OUT_SHAPES` shapes of each set, as they are (float32)."""
+    spec = teacher.config.preprocessing
+    groups = grouped_corpus([s.first(HELD_OUT_SHAPES) for s in check], spec, 1, 0, cache)
+    return kept_targets(cache if keep else None, teacher, groups, 1, seed, torch.float32, on_batch)
 
 
 def kept_targets(

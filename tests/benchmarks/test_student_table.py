@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import evaluate_all, student_table, tables
+from benchmarks import evaluate_all, gate_sweep, student_table, tables
 from benchmarks.shipped import section
 from foundry_edge.models.config import TeacherConfig
-from foundry_edge.models.store import save_weights
+from foundry_edge.models.methods import make_method
+from foundry_edge.models.store import save_weights, weights_sha256
 from foundry_edge.models.teacher import Teacher
 from foundry_edge_runtime.grouping import Preprocessing
 
@@ -99,3 +100,24 @@ def test_shipped_weights_are_judged_and_drawn_until_they_change(
 
     save_weights(teacher, TINY, Teacher(TINY))
     assert str(teacher) not in section(out)
+
+
+def test_a_gate_is_swept_and_drawn(
+    teacher: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    student = make_method("dso", TINY, "", tokens=(1, 4), gate=True)
+    save_weights(tmp_path / "gate", student.config, student)
+    words = f"gate_sweep --data {data} --teacher {teacher} --student {tmp_path / 'gate'} --tokens 1 4"
+    words += f" --work {tmp_path / 'work'} --out {tmp_path / 'gate_sweep.json'}"
+    monkeypatch.setattr(sys, "argv", words.split())
+    monkeypatch.setattr(gate_sweep, "TIMED", 2)
+    gate_sweep.main()
+    rows = json.loads((tmp_path / "gate_sweep.json").read_text())["rows"]
+    assert [row["k"] for row in rows] == 2 * (6 * [None] + [0, 4, 8, 16])
+    ends = {(row["tokens"], row["r"], row["k"]): row["encoder_rows"] for row in rows}
+    assert ends[4, 0.0, None] == ends[4, None, 0] == 4
+    assert ends[4, 1.0, None] == ends[4, None, 16] == 20
+    costs = [row["macs_total"] for row in rows if row["tokens"] == 4]
+    assert costs == sorted(costs[:6]) + sorted(costs[6:])
+    assert "| 4 | - | 16 |" in tables.gate(tmp_path, weights_sha256(teacher))
