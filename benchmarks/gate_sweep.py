@@ -5,7 +5,7 @@
 The student is one with a gate: a run of `student_table --only gate`, or of `foundry-edge distill --gate`. A
 row for each budget s and each r or k: Smooth L1 and cosine on held-out shapes, rows in the encoder and
 multiply-accumulates (means over clouds), and the batch-1 latency relative to r = 0, which merges all tokens,
-measured in turns in eager PyTorch. Writes benchmarks/results/gate_sweep.json, which `benchmarks.tables` draws.
+measured in turns in eager PyTorch. Writes benchmarks/results/gate_sweep.json, for `benchmarks.tables`.
 """
 
 from __future__ import annotations
