@@ -11,6 +11,8 @@ from foundry_edge_runtime.errors import CheckpointError
 from foundry_edge_runtime.files import sweep, write_text
 
 RUN = "run.json"
+CACHE = "cache"
+"""Folder in a run's folder, of what is computed once before training."""
 
 
 def claim(out: Path, made_of: dict[str, Any], resume: bool) -> None:

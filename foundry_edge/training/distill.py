@@ -20,7 +20,7 @@ from foundry_edge.models.load import load_student, load_teacher, model_digest
 from foundry_edge.models.methods import METHODS, Choices, make_method
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
-from foundry_edge.training.claim import claim
+from foundry_edge.training.claim import CACHE, claim
 from foundry_edge.training.engine import train
 from foundry_edge.training.feature_targets import FeatureTargets, feature_targets
 from foundry_edge.training.measure import measure
@@ -140,7 +140,7 @@ def distill(
     student.start_from(teacher_model)
     _start_tokenizer(student)
     parts = method == "kd-parts"
-    lesson = _prepare(teacher_model, data, teacher_features, views, settings, out / "cache", console, parts)
+    lesson = _prepare(teacher_model, data, teacher_features, views, settings, out / CACHE, console, parts)
     claim(out, _made_of(student, lesson, method, views, merge_rate, freeze_encoder, temperature), resume)
     project = lesson.foreign.projection if lesson.foreign else None
     before = measure(student, lesson.held_out, project)

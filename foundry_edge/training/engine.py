@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from foundry_edge.training.average import WeightAverage
+from foundry_edge.training.claim import CACHE
 from foundry_edge.training.processes import (
     Share,
     average_gradients,
@@ -29,7 +30,7 @@ from foundry_edge.training.processes import (
 from foundry_edge.training.schedule import warmup_cosine
 from foundry_edge.training.settings import TrainSettings
 from foundry_edge_runtime.errors import CheckpointError, DataError
-from foundry_edge_runtime.files import replacing
+from foundry_edge_runtime.files import replacing, sweep
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,8 @@ def train(
             state.save(number + 1, checkpoint)
     state.finish()
     module.to(home)
+    if is_main_process():
+        sweep(checkpoint.parent / CACHE)  # no process writes there any more
 
 
 def _step(number: int, count: int, settings: TrainSettings) -> Step:

@@ -21,7 +21,7 @@ from foundry_edge.models.load import load_model, model_digest, model_folder
 from foundry_edge.models.model import Model
 from foundry_edge.models.part_head import PART_HEAD
 from foundry_edge.models.store import copy_weights, save_weights
-from foundry_edge.training.claim import claim
+from foundry_edge.training.claim import CACHE, claim
 from foundry_edge.training.classify import fresh_head, judge_classifier, tune_classifier
 from foundry_edge.training.segment import Segmenting, segmented
 from foundry_edge.training.settings import TrainSettings
@@ -196,7 +196,7 @@ def _classification(
     model: Model, shapes: ShapeSet, budgets: tuple[int | None, ...], stages: Stages, frozen: bool
 ) -> list[Metrics]:
     config = with_labels(model, shapes.classes)
-    train, test = group_sides(model, shapes, stages.folder / "cache")
+    train, test = group_sides(model, shapes, stages.folder / CACHE)
     fit, check = shapes.part(TRAIN), shapes.part(TEST)
     head = fresh_head("linear", model, train, fit.label, len(shapes.classes), budgets[-1])
     if not frozen:

@@ -18,7 +18,7 @@ from foundry_edge.data.shapes import load_sets
 from foundry_edge.models.config import VIT_TI, TeacherConfig
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
-from foundry_edge.training.claim import claim
+from foundry_edge.training.claim import CACHE, claim
 from foundry_edge.training.engine import train
 from foundry_edge.training.jepa import JointEmbedding
 from foundry_edge.training.mae import MaskedReconstruction
@@ -114,7 +114,7 @@ def pretrain(
     sides = training_side([load_samples()] if data is None else load_sets(data))
     if not sum(map(len, sides)):
         raise DataError("the data hold no training shapes", remedy="mark some with split 0; see docs/data.md")
-    corpus = grouped_corpus(sides, config.preprocessing, VARIANTS, settings.seed, out / "cache")
+    corpus = grouped_corpus(sides, config.preprocessing, VARIANTS, settings.seed, out / CACHE)
     run = _Run(
         _fresh_teacher(config, corpus, settings.seed), corpus, validation_probes(sides, config), out, resume
     )

@@ -20,7 +20,7 @@ from foundry_edge.evaluation.fidelity import Fidelity
 from foundry_edge.models.load import load_student, load_teacher, model_digest
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
-from foundry_edge.training.claim import claim
+from foundry_edge.training.claim import CACHE, claim
 from foundry_edge.training.distill import train_logged
 from foundry_edge.training.engine import Step
 from foundry_edge.training.measure import measure
@@ -204,5 +204,5 @@ def _objects(
     """Shapes for rooms, and the teacher's outputs on training and held-out objects."""
     sets = [load_samples()] if data is None else load_sets(data)
     fit, check = split_sides(sets)
-    targets, kept = cache_targets(teacher, fit, check, 2, settings, out / "cache", console)
+    targets, kept = cache_targets(teacher, fit, check, 2, settings, out / CACHE, console)
     return fit[0].xyz, targets, kept

@@ -15,6 +15,7 @@ from foundry_edge.evaluation.miou import part_lists, part_metrics
 from foundry_edge.evaluation.summary import Metrics
 from foundry_edge.models.model import Model
 from foundry_edge.models.part_head import PartHead
+from foundry_edge.training.claim import CACHE
 from foundry_edge.training.part_views import part_views
 from foundry_edge.training.parts import (
     PartData,
@@ -57,7 +58,7 @@ def segmented(
         DataError: the set has no part labels.
     """
     spec = model.preprocessing
-    grouped = cached_groupings(shapes.xyz, spec, 1, 0, stages.folder / "cache")
+    grouped = cached_groupings(shapes.xyz, spec, 1, 0, stages.folder / CACHE)
     data = part_data(shapes, grouped, spec)
     fit, check = (data.where(shapes.split == side) for side in (TRAIN, TEST))
     if how.views > 1:
