@@ -33,7 +33,7 @@ from benchmarks.student_probes import ProbeSet
 from foundry_edge.data.groupings import cached_groupings
 from foundry_edge.data.shapes import ShapeSet, load_npz, load_sets
 from foundry_edge.models.compressed import Compressed
-from foundry_edge.models.config import CompressedConfig
+from foundry_edge.models.config import CompressedConfig, TeacherConfig
 from foundry_edge.models.load import load_teacher, model_folder
 from foundry_edge.models.macs import compressed_macs, teacher_macs
 from foundry_edge.models.methods import make_method
@@ -163,9 +163,7 @@ class Bench:
         steps = max(round(self.settings.steps * run.share), 1)
         settings = self.settings.model_copy(update={"seed": seed, "steps": steps})
         torch.manual_seed(seed)
-        model = make_method(
-            teacher=self.teacher.config, digest=self.digest, **_whole(run.choices, self.teacher)
-        )
+        model = network(run, self.teacher.config, self.digest)
         model.start_from(self.teacher)
         form = hashlib.sha256(model.config.model_dump_json().encode()).hexdigest()
         out = self.work / f"{run.name}_{seed}_{self.digest[:8]}_{steps}_{form[:8]}"
@@ -258,11 +256,11 @@ def _milliseconds(call: Callable[[], object]) -> float:
     return 1e3 * (time.perf_counter() - start)
 
 
-def _whole(choices: dict[str, Any], teacher: Teacher) -> dict[str, Any]:
-    """A SuperToken student keeps every block that is left, unless its run says otherwise."""
-    if choices["method"] != "dso":
-        return choices
-    return {"depth": teacher.config.depth - choices.get("mixing_blocks", 1)} | choices
+def network(run: Run, teacher: TeacherConfig, digest: str) -> Compressed:
+    """The network of a run; SuperToken students keep all blocks unless the run says less."""
+    depth = {"depth": teacher.depth - run.choices.get("mixing_blocks", 1)}
+    whole = depth if run.choices["method"] == "dso" else {}
+    return make_method(teacher=teacher, digest=digest, **whole | run.choices)
 
 
 def _plain(config: CompressedConfig) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks import evaluate_all, gate_sweep, student_table, tables
 from benchmarks.shipped import section
-from foundry_edge.models.config import TeacherConfig
+from foundry_edge.models.config import VIT_TI, TeacherConfig
 from foundry_edge.models.methods import make_method
 from foundry_edge.models.store import save_weights, weights_sha256
 from foundry_edge.models.teacher import Teacher
@@ -121,3 +121,11 @@ def test_a_gate_is_swept_and_drawn(
     costs = [row["macs_total"] for row in rows if row["tokens"] == 4]
     assert costs == sorted(costs[:6]) + sorted(costs[6:])
     assert "| 4 | - | 16 |" in tables.gate(tmp_path, weights_sha256(teacher))
+
+
+def test_every_run_can_be_made() -> None:
+    names = [run.name for run in student_table.all_runs()]
+    assert len(set(names)) == len(names)
+    with torch.device("meta"):
+        for run in student_table.all_runs():
+            student_table.network(run, VIT_TI, "")
