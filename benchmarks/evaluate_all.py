@@ -4,7 +4,7 @@
     python benchmarks/evaluate_all.py --data ../shared/data --models runs/teacher random runs/fps --minutes 9
 
 A model is what `foundry-edge evaluate` takes, or `random`: random weights with calibrated batch norms, three
-networks. Each finished row is written at once to benchmarks/results/evaluate_<set>.json; rows that are there
+networks. A bundle's FP32 engines are left out: their features are the student's, within 1e-4. Each finished row is written at once to benchmarks/results/evaluate_<set>.json; rows that are there
 for the same weights and seeds are kept, so the command resumes.
 """
 
@@ -29,7 +29,7 @@ from foundry_edge_runtime.errors import FoundryEdgeError
 from foundry_edge_runtime.files import write_text
 
 RESULTS = Path(__file__).resolve().parent / "results"
-MODELS = ("embedded:teacher", "random", "embedded:student")
+MODELS = ("embedded:teacher", "random", "embedded:student", "embedded:bundle")
 SETS = ("modelnet10", "infomr69", "furniture", "parts_psb", "parts_coseg", "parts_human", "parts_ldraw")
 PROTOCOLS = ("probe", "svm", "fewshot", "fidelity", "parts")
 RANDOM_NETWORKS = 3
@@ -118,8 +118,8 @@ def _work(shapes: ShapeSet, options: argparse.Namespace) -> Iterator[Work]:
                 for rung in open_rungs(path):
                     if protocol == "fidelity" and not rung.teacher_sha256:
                         continue
-                    if protocol == "finetune" and rung.model is None:
-                        continue
+                    if rung.model is None and (protocol == "finetune" or rung.precision == "fp32"):
+                        continue  # an engine is not trained, and in FP32 it is the student within 1e-4
                     label = "random weights, calibrated BN" if name == "random" else name
                     yield Work(label, path, seed, rung, shapes, protocol)
 
