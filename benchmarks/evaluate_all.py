@@ -4,8 +4,9 @@
     python benchmarks/evaluate_all.py --data ../shared/data --models runs/teacher random runs/fps --minutes 9
 
 A model is what `foundry-edge evaluate` takes, or `random`: random weights with calibrated batch norms, three
-networks. A bundle's FP32 engines are left out: their features are the student's, within 1e-4. Each finished row is written at once to benchmarks/results/evaluate_<set>.json; rows that are there
-for the same weights and seeds are kept, so the command resumes.
+networks. A bundle's FP32 engines are left out: their features are the student's, within 1e-4. Each finished
+row is written at once to benchmarks/results/evaluate_<set>.json; rows that are there for the same weights and
+seeds are kept, so the command resumes.
 """
 
 from __future__ import annotations

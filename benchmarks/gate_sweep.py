@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.markdown import table
 from foundry_edge.data.shapes import load_sets
 from foundry_edge.evaluation.fidelity import fidelity
 from foundry_edge.models.compressed import Reconstruction
@@ -115,6 +116,36 @@ def latency(student: Student, held_out: TeacherTargets, count: int, ways: list[S
 
 def _silent(done: int, total: int) -> None:
     """Nobody watches."""
+
+
+INTRODUCTION = (
+    "One student with a gate (row `gate` above), used in both ways that method.md names: tokens with a merge "
+    "probability above r are merged, or all but k are. Rows in the encoder are SuperTokens and bypassed "
+    "tokens, the mean over held-out clouds. Latency is eager PyTorch at batch 1, measured in turns. Made by "
+    "`python -m benchmarks.gate_sweep`."
+)
+
+
+def section(path: Path, teacher_sha256: str) -> str:
+    """The table in docs/results.md; "" where the file is not there, or of another teacher."""
+    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if record.get("teacher_sha256") != teacher_sha256:
+        return ""
+    header = ["s", "r", "k", "Smooth L1", "cosine", "rows in the encoder", "MMACs", "latency, r = 0 is 1"]
+    rows = [
+        [
+            str(row["tokens"]),
+            "-" if row["r"] is None else f"{row['r']:g}",
+            "-" if row["k"] is None else str(row["k"]),
+            f"{row['smooth_l1']:.4f}",
+            f"{row['cosine_mean']:.4f}",
+            f"{row['encoder_rows']:.1f}",
+            f"{row['macs_total'] / 1e6:.1f}",
+            f"{row['latency']:.2f}",
+        ]
+        for row in record["rows"]
+    ]
+    return f"{INTRODUCTION}\n\n{table(header, rows)}"
 
 
 def main() -> None:

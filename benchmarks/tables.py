@@ -18,6 +18,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from benchmarks import gate_sweep, leave_one_out
 from benchmarks.markdown import cell, table
 from benchmarks.shipped import section
 from foundry_edge.models.load import model_folder
@@ -193,14 +194,6 @@ SHIPPED = (
 )
 
 
-GATE = (
-    "One student with a gate (row `gate` above), used in both ways that method.md names: tokens with a merge "
-    "probability above r are merged, or all but k are. Rows in the encoder are SuperTokens and bypassed "
-    "tokens, the mean over held-out clouds. Latency is eager PyTorch at batch 1, measured in turns. Made by "
-    "`python -m benchmarks.gate_sweep`."
-)
-
-
 def main() -> None:
     """Write docs/results.md and the plots beside it."""
     parser = argparse.ArgumentParser(
@@ -219,8 +212,20 @@ def main() -> None:
         images.append(f"student_{name}.png")
         what = next(key for key in KEYS if any(p.values("probes", name, key) for p in points))
         plot(points, PRICES, ["probes", name, what], options.docs / images[-1])
-    text = page(points, recipes, sets, images, section(options.results), gate(options.results, digest))
+    text = page(points, recipes, sets, images, further(options.results, digest))
     write_text(options.docs / "results.md", text)
+
+
+def further(folder: Path, teacher_sha256: str) -> dict[str, str]:
+    """Title -> text of the parts that come from other results; "" where there are none."""
+    shipped = section(folder)
+    return {
+        "Gate": gate_sweep.section(folder / gate_sweep.RESULTS.name, teacher_sha256),
+        "Shipped weights": f"{SHIPPED}\n\n{shipped}" if shipped else "",
+        "A set that pre-training never saw": leave_one_out.section(
+            folder / leave_one_out.RESULTS.name, teacher_sha256
+        ),
+    }
 
 
 def recipe_line(recipe: dict[str, Any]) -> str:
@@ -230,36 +235,12 @@ def recipe_line(recipe: dict[str, Any]) -> str:
     return f"Teacher {recipe['teacher_sha256'][:16]}...: `{command}`"
 
 
-def gate(folder: Path, teacher_sha256: str) -> str:
-    """The table of gate_sweep.py; "" where it is not there, or of another teacher."""
-    path = folder / "gate_sweep.json"
-    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if record.get("teacher_sha256") != teacher_sha256:
-        return ""
-    header = ["s", "r", "k", "Smooth L1", "cosine", "rows in the encoder", "MMACs", "latency, r = 0 is 1"]
-    rows = [
-        [
-            str(row["tokens"]),
-            "-" if row["r"] is None else f"{row['r']:g}",
-            "-" if row["k"] is None else str(row["k"]),
-            f"{row['smooth_l1']:.4f}",
-            f"{row['cosine_mean']:.4f}",
-            f"{row['encoder_rows']:.1f}",
-            f"{row['macs_total'] / 1e6:.1f}",
-            f"{row['latency']:.2f}",
-        ]
-        for row in record["rows"]
-    ]
-    return table(header, rows)
-
-
 def page(
     points: list[Point],
     recipes: list[dict[str, Any]],
     sets: list[str],
     images: list[str],
-    shipped: str,
-    gated: str,
+    further: dict[str, str],
 ) -> str:
     """docs/results.md."""
     parts = [
@@ -267,7 +248,6 @@ def page(
         "Made by `python -m benchmarks.tables` from benchmarks/results/student_*.json, which "
         "`python -m benchmarks.student_table` writes, and evaluate_*.json, which "
         "`python benchmarks/evaluate_all.py --data ../shared/data` writes. Do not edit.",
-        *(["## Shipped weights", SHIPPED, shipped] if shipped else []),
         "## Methods, distilled alike",
         "All methods share the teacher's frozen tokenizer (`lite-...` rows learn a light one of that width; "
         "`light-m-k` too, with m blocks on all tokens, k on the SuperTokens and no MLP in CAU, of which "
@@ -289,7 +269,7 @@ def page(
         cost(points),
         "### Frontier",
         *(f"![{name}]({name})" for name in images),
-        *(["## Gate", GATE, gated] if gated else []),
+        *(part for title, text in further.items() if text for part in (f"## {title}", text)),
     ]
     return "\n\n".join(parts) + "\n"
 

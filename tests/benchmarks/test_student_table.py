@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import evaluate_all, gate_sweep, student_table, tables
+from benchmarks import evaluate_all, gate_sweep, leave_one_out, student_table, tables
 from benchmarks.shipped import section
 from foundry_edge.models.config import VIT_TI, TeacherConfig
 from foundry_edge.models.methods import make_method
@@ -120,7 +120,28 @@ def test_a_gate_is_swept_and_drawn(
     assert ends[4, 1.0, None] == ends[4, None, 16] == 20
     costs = [row["macs_total"] for row in rows if row["tokens"] == 4]
     assert costs == sorted(costs[:6]) + sorted(costs[6:])
-    assert "| 4 | - | 16 |" in tables.gate(tmp_path, weights_sha256(teacher))
+    assert "| 4 | - | 16 |" in gate_sweep.section(tmp_path / "gate_sweep.json", weights_sha256(teacher))
+
+
+def test_a_teacher_without_a_set_is_trained_judged_and_drawn(
+    teacher: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes = np.load(data)["points"]
+    height = np.random.default_rng(0).uniform(-1, 1, (9, 256))
+    turns = np.arange(1, 10)[:, None] * height
+    helices = np.stack([np.cos(turns), np.sin(turns), height], axis=-1) / 2 * 32767
+    np.savez(tmp_path / "other.npz", points=np.concatenate([boxes[:3], helices.astype(np.int16)]))
+    words = f"leave_one_out --data {data} {tmp_path / 'other.npz'} --set boxes --epochs 1 --teacher {teacher}"
+    words += f" --networks 2 --work {tmp_path / 'work'} --out {tmp_path / 'leave_one_out.json'}"
+    monkeypatch.setattr(sys, "argv", words.split())
+    leave_one_out.main()
+    record = json.loads((tmp_path / "leave_one_out.json").read_text())
+    assert record["shapes"] == 9  # of twelve: three are boxes
+    assert [row["model"] for row in record["rows"]] == ["pre-trained without boxes", "teacher"] + 2 * [
+        "random"
+    ]
+    page = leave_one_out.section(tmp_path / "leave_one_out.json", weights_sha256(teacher))
+    assert f"| teacher | - | - | - | {record['rows'][1]['metrics']['fewshot']['all_10shot']:.1f}" in page
 
 
 def test_every_run_can_be_made() -> None:
