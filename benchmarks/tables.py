@@ -28,20 +28,21 @@ from foundry_edge_runtime.files import replacing, write_text
 RESULTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parents[1] / "docs"
 FAMILIES = {
-    "lite-32": ("crimson", "D"),
-    "lite-32-depth-4": ("orchid", "D"),
-    "lite-32-depth-2": ("plum", "D"),
+    "light-2-2": ("crimson", "D"),
+    "light-1-4": ("plum", "D"),
+    "light-2-2-fps": ("tab:blue", "s"),
+    "light-2-2-kmeans": ("tab:cyan", "s"),
+    "light-2-2-tome": ("tab:green", "s"),
+    "lite-truncation": ("dimgrey", "^"),
     "hybrid": ("tab:red", "o"),
-    "hybrid-depth-4": ("salmon", "o"),
-    "hybrid-depth-1": ("pink", "o"),
-    "update": ("tab:orange", "o"),
+    "located": ("tab:orange", "o"),
     "anchored": ("tab:purple", "o"),
     "learned": ("tab:brown", "o"),
-    "fps": ("tab:blue", "s"),
-    "kmeans": ("tab:cyan", "s"),
-    "tome": ("tab:green", "s"),
+    "fps": ("navy", "x"),
+    "kmeans": ("teal", "x"),
+    "tome": ("darkgreen", "x"),
     "truncation": ("black", "^"),
-    "lite-truncation": ("dimgrey", "^"),
+    "patchmerger": ("goldenrod", "v"),
     "mimicry": ("grey", "v"),
 }
 """What the plots show, and how."""
