@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
-from foundry_edge.models.transformer import Attention, Block
+from foundry_edge.models.transformer import Attention, AttentionBlock, Block
 
 
 class Dense(nn.Module):
@@ -70,20 +70,46 @@ class DenseMlp(nn.Module):
         return out
 
 
-class DenseBlock(nn.Module):
+class DenseAttentionBlock(nn.Module):
+    """`AttentionBlock` with its maps as `Dense`."""
+
+    def __init__(self, block: AttentionBlock) -> None:
+        super().__init__()
+        self.norm1 = block.norm1
+        self.attn = DenseAttention(block.attn)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, n, d) to (B, n, d)."""
+        attended: Tensor = x + self.attn(self.norm1(x))
+        return attended
+
+
+class DenseBlock(DenseAttentionBlock):
     """`Block` with its maps as `Dense`."""
 
     def __init__(self, block: Block) -> None:
-        super().__init__()
-        self.norm1, self.norm2 = block.norm1, block.norm2
-        self.attn = DenseAttention(block.attn)
+        super().__init__(block)
+        self.norm2 = block.norm2
         self.mlp = DenseMlp(block.mlp.fc1, block.mlp.fc2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, n, d) to (B, n, d)."""
-        x = x + self.attn(self.norm1(x))
+        x = super().forward(x)
         out: Tensor = x + self.mlp(self.norm2(x))
         return out
+
+
+def dense_block(block: nn.Module) -> DenseAttentionBlock:
+    """The deployed form of a block, whole or without its MLP.
+
+    Raises:
+        TypeError: ``block`` is neither.
+    """
+    if isinstance(block, Block):
+        return DenseBlock(block)
+    if isinstance(block, AttentionBlock):
+        return DenseAttentionBlock(block)
+    raise TypeError(f"no deployed form for {type(block).__name__}")
 
 
 def constant(value: Tensor) -> nn.Parameter:

@@ -19,8 +19,7 @@ from foundry_edge.models.gate import Gate
 from foundry_edge.models.heads import pool
 from foundry_edge.models.reducer import TokenCloud
 from foundry_edge.models.student import Student
-from foundry_edge.models.transformer import Block
-from foundry_edge_export.dense import Dense, DenseBlock, DenseMlp, constant
+from foundry_edge_export.dense import Dense, DenseMlp, constant, dense_block
 from foundry_edge_export.folded_tokenizer import folded_tokenizer
 from foundry_edge_runtime.errors import InputError
 
@@ -141,8 +140,8 @@ class InferenceStudent(nn.Module):
         self.position = DenseMlp(exact.position.fc1, exact.position.fc2)
         self.dso = FoldedAssignment(_assignment(exact), count)
         self.gate = RankedGate(_gate(exact), bypassed) if bypassed else None
-        self.mixing = nn.ModuleList(DenseBlock(block) for block in _blocks(exact.mixing))
-        self.blocks = nn.ModuleList(DenseBlock(block) for block in _blocks(exact.encoder.blocks))
+        self.mixing = nn.ModuleList(map(dense_block, exact.mixing))
+        self.blocks = nn.ModuleList(map(dense_block, exact.encoder.blocks))
         self.count, self.update = count, exact.config.residual == "update"
         self.cau_norm_tokens, self.cau_norm_mlp = exact.cau.norm_tokens, exact.cau.norm_mlp
         self.cau_enter = Dense(exact.cau.enter.weight, exact.cau.enter.bias)
@@ -229,10 +228,6 @@ def _double(student: Student) -> Student:
     exact = Student(student.config)
     exact.load_state_dict(student.state_dict())
     return exact.double().requires_grad_(False)
-
-
-def _blocks(blocks: nn.ModuleList) -> list[Block]:
-    return [block for block in blocks if isinstance(block, Block)]
 
 
 def _assignment(student: Student) -> SupertokenAssignment:

@@ -40,6 +40,10 @@ MixingBlocks = Annotated[
     int | None,
     typer.Option(help="Leading teacher blocks that run on all tokens [default: 2 for dso].", min=0),
 ]
+AttentionBlocks = Annotated[
+    int | None,
+    typer.Option(help="Blocks after them that run on all tokens too, without their MLP.", min=0),
+]
 Depth = Annotated[
     int | None,
     typer.Option(

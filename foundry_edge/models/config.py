@@ -69,6 +69,9 @@ class StudentConfig(CompressedConfig):
     method: str = Field("dso", description="from c tokens to s: a name in foundry_edge.models.reducers")
     query: Query = Field("anchored", description="how DSO's queries are formed")
     mixing_blocks: int = Field(0, ge=0, description="leading teacher blocks that run on all c tokens")
+    attention_blocks: int = Field(
+        0, ge=0, description="the blocks after them that run on all c tokens too, without their MLP"
+    )
     depth: int | None = Field(None, ge=1, description="blocks on the SuperTokens; None: all that are left")
     routing: Routing = Field("hard", description="CAU's router: the assignment, or a softmax of its logits")
     residual: Residual = Field(
@@ -80,7 +83,12 @@ class StudentConfig(CompressedConfig):
     @property
     def encoder_depth(self) -> int:
         """Blocks that run on the SuperTokens."""
-        return self.depth or self.teacher.depth - self.mixing_blocks
+        return self.depth or self.teacher.depth - self.all_token_blocks
+
+    @property
+    def all_token_blocks(self) -> int:
+        """Blocks that run on all c tokens, whole or without their MLP."""
+        return self.mixing_blocks + self.attention_blocks
 
     @model_validator(mode="after")
     def _tokens_fit(self) -> StudentConfig:
@@ -91,11 +99,11 @@ class StudentConfig(CompressedConfig):
 
     @model_validator(mode="after")
     def _blocks_fit(self) -> StudentConfig:
-        left = self.teacher.depth - self.mixing_blocks
+        left = self.teacher.depth - self.all_token_blocks
         if left < 1 or self.encoder_depth > left:
             raise ValueError(
-                f"mixing_blocks {self.mixing_blocks} and depth {self.depth} exceed the teacher's "
-                f"{self.teacher.depth} blocks"
+                f"mixing_blocks {self.mixing_blocks}, attention_blocks {self.attention_blocks} and depth "
+                f"{self.depth} exceed the teacher's {self.teacher.depth} blocks"
             )
         return self
 

@@ -69,8 +69,9 @@ def student_macs(config: StudentConfig, count: int, bypassed: int = 0) -> Stages
     groups, width = size.preprocessing.groups, size.width
     per_block = block_macs(width, size.mlp_ratio, count + bypassed)
     stages = _entrance(config)
-    if config.mixing_blocks:
-        stages["mixing"] = config.mixing_blocks * block_macs(width, size.mlp_ratio, groups)
+    if config.all_token_blocks:
+        whole = config.mixing_blocks * block_macs(width, size.mlp_ratio, groups)
+        stages["mixing"] = whole + config.attention_blocks * block_macs(width, 0, groups)
     if config.gate:
         stages["gate"] = groups * (width + 1) * max(width // 4, 1)
     averages = 2 * groups * count * width + count * width * width

@@ -44,6 +44,7 @@ class Choices(TypedDict, total=False):
         tokens: SuperToken budgets, ascending; one alone makes a dedicated student. Default 1, 2, 4, 8, 16.
         query: how DSO's queries are formed.
         mixing_blocks: leading teacher blocks that run on all tokens.
+        attention_blocks: the blocks after them, on all tokens too, without their MLP.
         depth: blocks on the SuperTokens (of a truncated or small model: all its blocks).
         width: of the small model of ``mimicry``.
         heads: of the small model of ``mimicry``.
@@ -58,6 +59,7 @@ class Choices(TypedDict, total=False):
     tokens: tuple[int, ...] | None
     query: Query | None
     mixing_blocks: int | None
+    attention_blocks: int | None
     depth: int | None
     width: int | None
     heads: int | None
@@ -101,24 +103,28 @@ def make_method(method: str, teacher: TeacherConfig, digest: str, **choices: Any
     if method in REDUCERS:
         given["method"] = method
     if method == "dso":
-        given = dso_defaults(teacher, given.get("mixing_blocks", DSO_BLOCKS)) | given
+        on_all = given.get("mixing_blocks", DSO_BLOCKS), given.get("attention_blocks", 0)
+        given = dso_defaults(teacher, *on_all) | given
     config = checked(kind.config, teacher=teacher, teacher_sha256=digest, **given)
     return kind.network(config)
 
 
-def dso_defaults(teacher: TeacherConfig, mixing_blocks: int = DSO_BLOCKS) -> dict[str, Any]:
+def dso_defaults(
+    teacher: TeacherConfig, mixing_blocks: int = DSO_BLOCKS, attention_blocks: int = 0
+) -> dict[str, Any]:
     """What ``dso`` is made of unless told otherwise; docs/method.md says why.
 
     Args:
         teacher: what it imitates.
         mixing_blocks: blocks on all tokens; at least one block is left for the SuperTokens.
+        attention_blocks: those of the blocks after them that run on all tokens too.
     """
-    mixing = min(mixing_blocks, teacher.depth - 1)
+    mixing = min(mixing_blocks, max(teacher.depth - attention_blocks - 1, 0))
     return {
         "query": "located",
         "residual": "update",
         "mixing_blocks": mixing,
-        "depth": min(DSO_BLOCKS, teacher.depth - mixing),
+        "depth": max(min(DSO_BLOCKS, teacher.depth - mixing - attention_blocks), 1),
         "cau_mlp": False,
         "tokenizer": "lite",
     }

@@ -14,7 +14,7 @@ from foundry_edge.models.gate import Bypass, Gate, ranked, sampled, thresholded
 from foundry_edge.models.reducer import Sampling, TokenCloud, content
 from foundry_edge.models.reducers import make_reducer
 from foundry_edge.models.teacher import Teacher
-from foundry_edge.models.transformer import Block, Encoder
+from foundry_edge.models.transformer import AttentionBlock, Block, Encoder
 
 
 class Student(Compressed):
@@ -32,6 +32,9 @@ class Student(Compressed):
         self.mixing = nn.ModuleList(
             Block(size.width, size.heads, size.mlp_ratio, size.qkv_bias) for _ in range(config.mixing_blocks)
         )
+        self.mixing.extend(
+            AttentionBlock(size.width, size.heads, size.qkv_bias) for _ in range(config.attention_blocks)
+        )
         self.dso = make_reducer(config)
         self.gate = Gate(size.width) if config.gate else None
         self.encoder = Encoder(size.width, config.encoder_depth, size.heads, size.mlp_ratio, size.qkv_bias)
@@ -47,16 +50,16 @@ class Student(Compressed):
     def start_from(self, teacher: Teacher) -> None:
         """Copy tokenizer, positions, head and blocks from the teacher.
 
-        The leading blocks start the mixing blocks; where the encoder is shallower than what is left, it
-        takes evenly spaced ones. The teacher's last block starts the CAU's MLP, which takes its place at
-        full resolution; with the residual ``update`` the MLP starts silent instead, and the student starts
-        as the teacher itself where s = c.
+        The leading blocks start the mixing blocks, the next ones the attention blocks; where the encoder is
+        shallower than what is left, it takes evenly spaced ones. The teacher's last block starts the CAU's
+        MLP, which takes its place at full resolution; with the residual ``update`` the MLP starts silent
+        instead, and the student starts as the teacher itself where s = c and all its blocks are there.
         """
         super().start_from(teacher)
         theirs = [cast("Block", block) for block in teacher.encoder.blocks]
-        for mine, number in zip(self.mixing, range(len(theirs)), strict=False):
-            mine.load_state_dict(theirs[number].state_dict())
-        taken = spread(self.config.mixing_blocks, len(theirs), self.config.encoder_depth)
+        for number, mine in enumerate(self.mixing):
+            mine.load_state_dict(theirs[number].state_dict(), strict=number < self.config.mixing_blocks)
+        taken = spread(len(self.mixing), len(theirs), self.config.encoder_depth)
         for mine, number in zip(self.encoder.blocks, taken, strict=True):
             mine.load_state_dict(theirs[number].state_dict())
         self.encoder.norm.load_state_dict(teacher.encoder.norm.state_dict())

@@ -39,19 +39,31 @@ class Mlp(nn.Module):
         return out
 
 
-class Block(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x))."""
+class AttentionBlock(nn.Module):
+    """x + attention(norm(x)): a block without its MLP, which is two thirds of its products."""
 
-    def __init__(self, width: int, heads: int, mlp_ratio: float = 4.0, qkv_bias: bool = True) -> None:
+    def __init__(self, width: int, heads: int, qkv_bias: bool = True) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width)
         self.attn = Attention(width, heads, qkv_bias)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, n, d) to (B, n, d); ``mask`` (B, 1, 1, n) is True for rows that may be attended to."""
+        attended: Tensor = x + self.attn(self.norm1(x), mask)
+        return attended
+
+
+class Block(AttentionBlock):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float = 4.0, qkv_bias: bool = True) -> None:
+        super().__init__(width, heads, qkv_bias)
         self.norm2 = nn.LayerNorm(width)
         self.mlp = Mlp(width, int(width * mlp_ratio))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, n, d) to (B, n, d); ``mask`` (B, 1, 1, n) is True for rows that may be attended to."""
-        x = x + self.attn(self.norm1(x), mask)
+        x = super().forward(x, mask)
         out: Tensor = x + self.mlp(self.norm2(x))
         return out
 

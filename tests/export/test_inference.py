@@ -64,6 +64,7 @@ def test_every_kind_of_queries_folds_exactly(query: Query, count: int, routing: 
     "form",
     [
         {"mixing_blocks": 1},
+        {"attention_blocks": 1},
         {"residual": "update"},
         {"routing": "soft"},
         {"depth": 1},

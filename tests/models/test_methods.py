@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from foundry_edge.models.reducers.tome import match
 from foundry_edge.models.store import CONFIG, save_weights
 from foundry_edge.models.student import Student, spread
 from foundry_edge.models.teacher import Teacher
+from foundry_edge.models.transformer import Block
 from foundry_edge_runtime.errors import CheckpointError, InputError
 from tests.models.conftest import TINY
 
@@ -78,6 +80,20 @@ def test_with_the_update_residual_the_student_starts_as_the_teacher(
     torch.testing.assert_close(made.features, teacher.encode_groups(*clouds), atol=1e-5, rtol=1e-5)
 
 
+def test_attention_blocks_are_the_teachers_next_ones_without_their_mlp(
+    teacher: Teacher, clouds: Clouds
+) -> None:
+    student = _student(teacher, attention_blocks=1)
+    tokens, positions = teacher.tokenizer(clouds[0]), teacher.position(clouds[1])
+    block = cast("Block", teacher.encoder.blocks[0])
+    placed = tokens + positions
+    mixed = student.mix(tokens, positions, clouds[1])
+    torch.testing.assert_close(mixed, placed + block.attn(block.norm1(placed)))
+    last = cast("Block", student.encoder.blocks[-1])
+    assert torch.equal(last.norm1.weight, cast("Block", teacher.encoder.blocks[-1]).norm1.weight)
+    assert not [name for name, _ in student.mixing.named_parameters() if "mlp" in name or "norm2" in name]
+
+
 def test_truncation_at_full_depth_is_the_teacher(teacher: Teacher, clouds: Clouds) -> None:
     model = make_method("truncation", TINY, "", depth=2)
     model.start_from(teacher)
@@ -132,6 +148,8 @@ def test_wrong_values_name_the_flag() -> None:
         make_method("magic", TINY, "")
     with pytest.raises(InputError, match="exceed the teacher's 2 blocks"):
         make_method("dso", TINY, "", mixing_blocks=2)
+    with pytest.raises(InputError, match="attention_blocks 2 and depth 1 exceed the teacher's 2 blocks"):
+        make_method("dso", TINY, "", attention_blocks=2)
     with pytest.raises(InputError, match="exceeds"):
         make_method("truncation", TINY, "", depth=3)
 

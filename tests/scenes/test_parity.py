@@ -27,6 +27,7 @@ CHUNKS = (Chunks(1, 7), Chunks(2, 64), Chunks(5, 100), Chunks(1000, 100_000))
 FORMS: dict[str, dict[str, Any]] = {
     "hybrid": {"mixing_blocks": 1, "residual": "update"},
     "no mixing": {"residual": "update"},
+    "attention": {"attention_blocks": 1, "residual": "update"},
     "mapped": {"residual": "mapped"},
     "soft": {"residual": "update", "routing": "soft"},
     "cosine": {"query": "cosine"},
