@@ -57,8 +57,10 @@ PARTS = "parts_psb.npz"
 """The set that the head for parts is trained and judged on."""
 PART_VIEWS, PART_EPOCHS, PART_RATE = 4, 40.0, 8e-3
 SCENES = 1000
-VIEWS = 2
-"""Views of each shape the head is fitted on: whole and one-sided."""
+ONE_SIDED = 6
+"""Views of each shape, besides the whole one, that the head is fitted on."""
+HEAD_VIEWS = (0, 0, 0, *range(1, ONE_SIDED + 1))
+"""The whole shape three times: with it once, names of whole shapes lose a point (docs/model_card.md)."""
 
 
 def main() -> None:
@@ -164,22 +166,31 @@ def _every_other_budget(student: Student, groups: Tensor, centers: Tensor) -> li
 def _labelled(
     sets: list[ShapeSet], vocabulary: tuple[str, ...], config: TeacherConfig, work: Path
 ) -> tuple[GroupedShapes, Labels]:
-    """Training shapes of the vocabulary, each as ``VIEWS`` clouds, and synthetic scenes; their labels."""
+    """Training shapes of the vocabulary, each as in ``HEAD_VIEWS``, and synthetic scenes; their labels."""
     parts, labels = [], []
     for shapes in training_side(sets):
         label = relabel(shapes, vocabulary) if shapes.classes else np.full(len(shapes), -1)
         known = shapes.where(label >= 0)
         if shapes.name in (*NAMED, "furniture") and len(known):
-            parts.append(cached_groupings(known.xyz, config.preprocessing, VIEWS, 1, work / "cache", 1))
-            labels.append(np.tile(label[label >= 0], VIEWS))
+            spec, cache = config.preprocessing, work / "cache"
+            parts.append(_views(cached_groupings(known.xyz, spec, 1 + ONE_SIDED, 1, cache, ONE_SIDED)))
+            labels.append(np.tile(label[label >= 0], len(HEAD_VIEWS)))
     scenes = make_scenes(
         np.concatenate([s.xyz for s in training_side(sets) if s.name in NAMED]), SCENES, seed=1
     )
     parts.append(cached_groupings(scenes, config.preprocessing, 1, 1, work / "cache"))
     labels.append(np.full(SCENES, vocabulary.index(SCENE)))
-    groups = [p.groups.transpose(0, 1).flatten(0, 1)[:, None] for p in parts]
-    centers = [p.centers.transpose(0, 1).flatten(0, 1)[:, None] for p in parts]
+    groups, centers = ([getattr(p, name) for p in parts] for name in ("groups", "centers"))
     return GroupedShapes(torch.cat(groups), torch.cat(centers)), np.concatenate(labels)
+
+
+def _views(grouped: GroupedShapes) -> GroupedShapes:
+    """Every view of ``HEAD_VIEWS`` as a shape of its own, view by view."""
+    groups, centers = (
+        torch.cat([views[:, number] for number in HEAD_VIEWS])[:, None]
+        for views in (grouped.groups, grouped.centers)
+    )
+    return GroupedShapes(groups, centers)
 
 
 @torch.no_grad()

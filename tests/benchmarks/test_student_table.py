@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import evaluate_all, gate_sweep, leave_one_out, student_table, tables
+from benchmarks import evaluate_all, gate_sweep, leave_one_out, one_sided, student_table, tables
 from benchmarks.shipped import section
 from foundry_edge.models.config import VIT_TI, TeacherConfig
 from foundry_edge.models.methods import make_method
@@ -142,6 +142,21 @@ def test_a_teacher_without_a_set_is_trained_judged_and_drawn(
     ]
     page = leave_one_out.section(tmp_path / "leave_one_out.json", weights_sha256(teacher))
     assert f"| teacher | - | - | - | {record['rows'][1]['metrics']['fewshot']['all_10shot']:.1f}" in page
+
+
+def test_whole_and_one_sided_shapes_are_named_and_drawn(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = dict(np.load(data)) | {"classes": np.array(["bed", "Chair"])}
+    np.savez(tmp_path / "named.npz", **arrays)
+    words = f"one_sided --data {tmp_path} --sets named --views 2 --out {tmp_path / 'one_sided.json'}"
+    monkeypatch.setattr(sys, "argv", words.split())
+    one_sided.main()
+    record = json.loads((tmp_path / "one_sided.json").read_text())
+    assert record["samples"] == 10
+    assert [row["model"] for row in record["rows"]] == ["teacher", *5 * ["student"], *5 * ["bundle"]]
+    assert all(len(row["one_sided"]) == 2 and 0 <= row["whole"] <= 100 for row in record["rows"])
+    assert "| bundle | 16 | int8 |" in one_sided.section(tmp_path / "one_sided.json")
 
 
 def test_every_run_can_be_made() -> None:
