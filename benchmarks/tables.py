@@ -18,7 +18,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from benchmarks import gate_sweep, leave_one_out
+from benchmarks import gate_sweep, leave_one_out, scan_views
 from benchmarks.markdown import cell, table
 from benchmarks.shipped import section
 from foundry_edge.models.load import model_folder
@@ -223,6 +223,7 @@ def further(folder: Path, teacher_sha256: str) -> dict[str, str]:
     return {
         "Gate": gate_sweep.section(folder / gate_sweep.RESULTS.name, teacher_sha256),
         "Shipped weights": f"{SHIPPED}\n\n{shipped}" if shipped else "",
+        "Turned, and seen from one side": scan_views.section(folder / scan_views.RESULTS.name),
         "A set that pre-training never saw": leave_one_out.section(
             folder / leave_one_out.RESULTS.name, teacher_sha256
         ),

@@ -32,6 +32,7 @@ from foundry_edge.data.corpus import training_side
 from foundry_edge.data.groupings import GroupedShapes, cached_groupings
 from foundry_edge.data.labels import merged, relabel
 from foundry_edge.data.scenes import SCENE, make_scenes
+from foundry_edge.data.shape_set import turned
 from foundry_edge.data.shapes import TEST, ShapeSet, load_sets
 from foundry_edge.models.config import TeacherConfig
 from foundry_edge.models.heads import pool
@@ -46,6 +47,8 @@ from foundry_edge.training.head import fit_head
 from foundry_edge.training.settings import TrainSettings, has_bf16
 from foundry_edge_export import export
 from foundry_edge_runtime.files import replacing
+from foundry_edge_runtime.grouping import Preprocessing
+from foundry_edge_runtime.pointcloud import FloatArray
 
 Array = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -57,8 +60,9 @@ PARTS = "parts_psb.npz"
 """The set that the head for parts is trained and judged on."""
 PART_VIEWS, PART_EPOCHS, PART_RATE = 4, 40.0, 8e-3
 SCENES = 1000
-VIEWS = 2
-"""Views of each shape the head is fitted on: whole and one-sided."""
+WHOLE, TURNS, SIDES = 2, 2, 2
+"""What the head is fitted on, for each shape: itself, counted twice, and one view of one side; turned about z
+by each of two random angles, whole and in two views of one side (docs/model_card.md says what that gives)."""
 
 
 def main() -> None:
@@ -164,22 +168,39 @@ def _every_other_budget(student: Student, groups: Tensor, centers: Tensor) -> li
 def _labelled(
     sets: list[ShapeSet], vocabulary: tuple[str, ...], config: TeacherConfig, work: Path
 ) -> tuple[GroupedShapes, Labels]:
-    """Training shapes of the vocabulary, each as ``VIEWS`` clouds, and synthetic scenes; their labels."""
+    """Views of the training shapes of the vocabulary, and synthetic scenes; their labels."""
+    spec, cache = config.preprocessing, work / "cache"
     parts, labels = [], []
     for shapes in training_side(sets):
         label = relabel(shapes, vocabulary) if shapes.classes else np.full(len(shapes), -1)
         known = shapes.where(label >= 0)
         if shapes.name in (*NAMED, "furniture") and len(known):
-            parts.append(cached_groupings(known.xyz, config.preprocessing, VIEWS, 1, work / "cache", 1))
-            labels.append(np.tile(label[label >= 0], VIEWS))
+            views = _views(known.xyz, spec, cache)
+            parts += views
+            labels += len(views) * [label[label >= 0]]
     scenes = make_scenes(
         np.concatenate([s.xyz for s in training_side(sets) if s.name in NAMED]), SCENES, seed=1
     )
-    parts.append(cached_groupings(scenes, config.preprocessing, 1, 1, work / "cache"))
+    parts.append(cached_groupings(scenes, spec, 1, 1, cache))
     labels.append(np.full(SCENES, vocabulary.index(SCENE)))
-    groups = [p.groups.transpose(0, 1).flatten(0, 1)[:, None] for p in parts]
-    centers = [p.centers.transpose(0, 1).flatten(0, 1)[:, None] for p in parts]
+    groups, centers = ([getattr(p, name) for p in parts] for name in ("groups", "centers"))
     return GroupedShapes(torch.cat(groups), torch.cat(centers)), np.concatenate(labels)
+
+
+def _views(xyz: FloatArray, spec: Preprocessing, cache: Path) -> list[GroupedShapes]:
+    """All shapes (M, P, 3) in each of the views that the head is fitted on."""
+    whole, side = _apart(cached_groupings(xyz, spec, 2, 1, cache, 1))
+    views = [*WHOLE * [whole], side]
+    for seed in range(1, TURNS + 1):
+        other = turned(xyz, np.random.default_rng(seed))
+        views += _apart(cached_groupings(other, spec, 1 + SIDES, seed, cache, SIDES))
+    return views
+
+
+def _apart(data: GroupedShapes) -> list[GroupedShapes]:
+    """Each variant of all shapes by itself."""
+    variants = zip(data.groups.split(1, dim=1), data.centers.split(1, dim=1), strict=True)
+    return [GroupedShapes(groups, centers) for groups, centers in variants]
 
 
 @torch.no_grad()

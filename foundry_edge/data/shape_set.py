@@ -71,6 +71,14 @@ def z_up(xyz: FloatArray, up: str) -> FloatArray:
     return np.stack([xyz[..., 0], -xyz[..., 2], xyz[..., 1]], axis=-1) if up == "y" else xyz
 
 
+def turned(xyz: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Clouds (M, P, 3), each turned about z by a random angle of its own."""
+    angles = rng.uniform(0, 2 * np.pi, len(xyz))
+    cos, sin, zero = np.cos(angles), np.sin(angles), np.zeros(len(xyz))
+    turns = np.stack([cos, sin, zero, -sin, cos, zero, zero, zero, zero + 1], axis=-1).reshape(-1, 3, 3)
+    return np.asarray(xyz @ turns.astype(np.float32), dtype=np.float32)
+
+
 def draw(
     xyz: npt.NDArray[np.floating], points: int, rng: np.random.Generator
 ) -> tuple[FloatArray, npt.NDArray[np.int64]]:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import evaluate_all, gate_sweep, leave_one_out, student_table, tables
+from benchmarks import evaluate_all, gate_sweep, leave_one_out, scan_views, student_table, tables
 from benchmarks.shipped import section
+from foundry_edge.data.shape_set import turned
 from foundry_edge.models.config import VIT_TI, TeacherConfig
 from foundry_edge.models.methods import make_method
 from foundry_edge.models.store import save_weights, weights_sha256
@@ -142,6 +143,34 @@ def test_a_teacher_without_a_set_is_trained_judged_and_drawn(
     ]
     page = leave_one_out.section(tmp_path / "leave_one_out.json", weights_sha256(teacher))
     assert f"| teacher | - | - | - | {record['rows'][1]['metrics']['fewshot']['all_10shot']:.1f}" in page
+
+
+def test_shapes_are_named_whole_turned_and_from_one_side(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = dict(np.load(data)) | {"classes": np.array(["bed", "Chair"])}
+    np.savez(tmp_path / "named.npz", **arrays)
+    words = f"scan_views --data {tmp_path} --sets named --out {tmp_path / 'scan_views.json'}"
+    monkeypatch.setattr(sys, "argv", words.split())
+    scan_views.main()
+    record = json.loads((tmp_path / "scan_views.json").read_text())
+    assert record["samples"] == 10
+    assert [row["model"] for row in record["rows"]] == ["teacher", *5 * ["student"], *5 * ["bundle"]]
+    for row in record["rows"]:
+        assert list(row["accuracy"]) == list(scan_views.COLUMNS)
+        assert all(0 <= value <= 100 for value in row["accuracy"].values())
+    assert "| bundle | 16 | int8 |" in scan_views.section(tmp_path / "scan_views.json")
+
+
+def test_turned_clouds_keep_heights_and_radii() -> None:
+    xyz = np.random.default_rng(0).normal(size=(4, 50, 3)).astype(np.float32)
+    other = turned(xyz, np.random.default_rng(1))
+    np.testing.assert_allclose(other[..., 2], xyz[..., 2], atol=1e-6)
+    np.testing.assert_allclose(
+        np.linalg.norm(other[..., :2], axis=-1), np.linalg.norm(xyz[..., :2], axis=-1), atol=1e-5
+    )
+    angles = np.arctan2(other[..., 1], other[..., 0]) - np.arctan2(xyz[..., 1], xyz[..., 0])
+    assert len(np.unique(np.round(np.mod(angles, 2 * np.pi), 3)[:, 0])) == 4
 
 
 def test_every_run_can_be_made() -> None:
