@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.markdown import cell, table
+from benchmarks.measured import of_what_ships
 from foundry_edge.data.corpus import training_side
 from foundry_edge.data.shapes import TEST, ShapeSet, load_sets
 from foundry_edge.evaluation.evaluate import evaluate
@@ -151,8 +152,8 @@ INTRODUCTION = (
 
 def section(path: Path, teacher_sha256: str) -> str:
     """The table in docs/results.md; "" where the file is not there, or of another teacher."""
-    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if record.get("teacher_sha256") != teacher_sha256:
+    record = of_what_ships(path, "teacher_sha256", teacher_sha256)
+    if record is None:
         return ""
     also = f" (nor on {', '.join(record['without'])})" if record["without"] else ""
     recipe = (

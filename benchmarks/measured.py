@@ -1,4 +1,4 @@
-"""Where benchmarks write what they measured, and on what machine."""
+"""Where benchmarks write what they measured, and on what machine; and how documents read it back."""
 
 from __future__ import annotations
 
@@ -26,3 +26,11 @@ def keep(name: str, record: dict[str, Any]) -> Path:
     path = RESULTS / f"{name}.json"
     write_text(path, json.dumps({**record, **about}, indent=1) + "\n")
     return path
+
+
+def of_what_ships(path: Path, field: str, value: str) -> dict[str, Any] | None:
+    """A record of what is named by ``value``; None where it is not there, or of something else."""
+    if not path.exists():
+        return None
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record if record.get(field) == value else None

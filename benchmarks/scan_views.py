@@ -23,6 +23,7 @@ import numpy.typing as npt
 import torch
 
 from benchmarks.markdown import table
+from benchmarks.measured import of_what_ships
 from foundry_edge.data.groupings import GroupedShapes, group_shapes
 from foundry_edge.data.labels import relabel
 from foundry_edge.data.shape_set import turned
@@ -120,8 +121,8 @@ INTRODUCTION = (
 
 def section(path: Path) -> str:
     """The table in docs/results.md; "" where the file is not there, or of another bundle."""
-    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if record.get("bundle") != load_bundle().manifest.id:
+    record = of_what_ships(path, "bundle", load_bundle().manifest.id)
+    if record is None:
         return ""
     lines = [
         [row["model"], "-" if row["tokens"] is None else str(row["tokens"]), row["precision"]]

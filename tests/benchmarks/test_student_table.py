@@ -121,7 +121,9 @@ def test_a_gate_is_swept_and_drawn(
     assert ends[4, 1.0, None] == ends[4, None, 16] == 20
     costs = [row["macs_total"] for row in rows if row["tokens"] == 4]
     assert costs == sorted(costs[:6]) + sorted(costs[6:])
-    assert "| 4 | - | 16 |" in gate_sweep.section(tmp_path / "gate_sweep.json", weights_sha256(teacher))
+    path = tmp_path / "gate_sweep.json"
+    assert "| 4 | - | 16 |" in gate_sweep.section(path, weights_sha256(teacher))
+    assert gate_sweep.section(path, "another teacher") == gate_sweep.section(tmp_path / "none.json", "") == ""
 
 
 def test_a_teacher_without_a_set_is_trained_judged_and_drawn(
