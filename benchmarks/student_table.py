@@ -131,7 +131,7 @@ def all_runs() -> list[Run]:
         *(_dso(f"light-1a{a}-2", **LIGHT | {"mixing_blocks": 1, "attention_blocks": a}) for a in (1, 2)),
         *(_dso(f"light-{m}-4", **LIGHT | {"mixing_blocks": m, "depth": 4}) for m in (1, 0)),
         *(
-            Run(f"light-2-2-{m}", {"method": m, "tokens": ELASTIC, **LIGHT}, m != "tome")
+            Run(f"light-2-2-{m}", {"method": m, "tokens": ELASTIC, **LIGHT}, True)
             for m in ("fps", "kmeans", "tome")
         ),
         *(

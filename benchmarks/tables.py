@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from benchmarks import gate_sweep, leave_one_out, scan_views
 from benchmarks.markdown import cell, table
@@ -29,12 +30,14 @@ RESULTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parents[1] / "docs"
 FAMILIES = {
     "light-2-2": ("crimson", "D"),
-    "light-1-4": ("plum", "D"),
+    "light-1a1-2": ("orchid", "D"),
+    "light-1a2-2": ("plum", "D"),
     "light-2-2-fps": ("tab:blue", "s"),
     "light-2-2-kmeans": ("tab:cyan", "s"),
     "light-2-2-tome": ("tab:green", "s"),
     "lite-truncation": ("dimgrey", "^"),
     "hybrid": ("tab:red", "o"),
+    "hybrid-anchored": ("salmon", "o"),
     "located": ("tab:orange", "o"),
     "anchored": ("tab:purple", "o"),
     "learned": ("tab:brown", "o"),
@@ -166,6 +169,10 @@ def plot(
                 axis.axhline(level, color="grey", linestyle=style, linewidth=1, label=name)
         axis.set(xlabel=label, ylabel=" ".join(what[1:] or what))
         axis.set_yscale("log" if what == ["smooth_l1"] else "linear")
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.grid(alpha=0.3)
     if axis.get_legend_handles_labels()[0]:
         axis.legend(fontsize=8)
