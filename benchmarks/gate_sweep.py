@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.markdown import table
-from benchmarks.measured import of_what_ships
+from benchmarks.measured import record_of
 from foundry_edge.data.shapes import load_sets
 from foundry_edge.evaluation.fidelity import fidelity
 from foundry_edge.models.compressed import Reconstruction
@@ -129,7 +129,7 @@ INTRODUCTION = (
 
 def section(path: Path, teacher_sha256: str) -> str:
     """The table in docs/results.md; "" where the file is not there, or of another teacher."""
-    record = of_what_ships(path, "teacher_sha256", teacher_sha256)
+    record = record_of(path, "teacher_sha256", teacher_sha256)
     if record is None:
         return ""
     header = ["s", "r", "k", "Smooth L1", "cosine", "rows in the encoder", "MMACs", "latency, r = 0 is 1"]

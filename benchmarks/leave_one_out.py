@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.markdown import cell, table
-from benchmarks.measured import of_what_ships
+from benchmarks.markdown import judged_cell, table
+from benchmarks.measured import record_of
 from foundry_edge.data.corpus import training_side
 from foundry_edge.data.shapes import TEST, ShapeSet, load_sets
 from foundry_edge.evaluation.evaluate import evaluate
@@ -82,7 +82,7 @@ def written(sides: list[ShapeSet], folder: Path) -> list[Path]:
 
 
 def main() -> None:
-    """Pre-train, judge and write what is missing."""
+    """Pre-train, or go on with it; then judge all models and write a row for each."""
     options = _options()
     sides, left = unseen(load_sets(options.data), options.set, tuple(options.without))
     out = options.work / f"without-{left.name}"
@@ -152,7 +152,7 @@ INTRODUCTION = (
 
 def section(path: Path, teacher_sha256: str) -> str:
     """The table in docs/results.md; "" where the file is not there, or of another teacher."""
-    record = of_what_ships(path, "teacher_sha256", teacher_sha256)
+    record = record_of(path, "teacher_sha256", teacher_sha256)
     if record is None:
         return ""
     also = f" (nor on {', '.join(record['without'])})" if record["without"] else ""
@@ -164,15 +164,9 @@ def section(path: Path, teacher_sha256: str) -> str:
     lines = []
     for model in models:
         rows = [row["metrics"] for row in record["rows"] if row["model"] == model]
-        lines.append([model, *(_cell(rows, *column) for column in COLUMNS)])
+        cells = [judged_cell([row[protocol] for row in rows], metric) for protocol, metric in COLUMNS]
+        lines.append([model, *cells])
     return "\n\n".join([INTRODUCTION, recipe, table(["model", *COLUMNS.values()], lines)])
-
-
-def _cell(rows: list[Row], protocol: str, metric: str) -> str:
-    """Of several networks mean and deviation over them; of one, those over its trials or seeds."""
-    values = [row[protocol][metric] for row in rows if metric in row[protocol]]
-    deviation = rows[0][protocol].get(f"{metric}_std") if len(values) == 1 else None
-    return cell(values, 1) + (f" ± {deviation:.1f}" if deviation else "")
 
 
 if __name__ == "__main__":

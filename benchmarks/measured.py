@@ -28,7 +28,7 @@ def keep(name: str, record: dict[str, Any]) -> Path:
     return path
 
 
-def of_what_ships(path: Path, field: str, value: str) -> dict[str, Any] | None:
+def record_of(path: Path, field: str, value: str) -> dict[str, Any] | None:
     """A record of what is named by ``value``; None where it is not there, or of something else."""
     if not path.exists():
         return None

@@ -23,8 +23,8 @@ import numpy.typing as npt
 import torch
 
 from benchmarks.markdown import table
-from benchmarks.measured import of_what_ships
-from foundry_edge.data.groupings import GroupedShapes, group_shapes
+from benchmarks.measured import record_of
+from foundry_edge.data.groupings import GroupedShapes, group_shapes, joined
 from foundry_edge.data.labels import relabel
 from foundry_edge.data.shape_set import turned
 from foundry_edge.data.shapes import TEST, ShapeSet, load_npz
@@ -39,13 +39,7 @@ from foundry_edge_runtime.grouping import Preprocessing
 
 RESULTS = Path(__file__).parent / "results" / "scan_views.json"
 SETS = ("modelnet10", "infomr69")
-COLUMNS = {
-    "whole": ("whole", 0),
-    "whole, turned": ("turned", 0),
-    "one side": ("whole", 1),
-    "one side, turned": ("turned", 1),
-}
-"""What a column shows: clouds as published or turned; whole (0) or one side (1)."""
+COLUMNS = ("whole", "one side", "whole, turned", "one side, turned")
 SEED = 99
 Labels = npt.NDArray[np.int64]
 Row = dict[str, Any]
@@ -53,17 +47,12 @@ Row = dict[str, Any]
 
 def views(sets: list[ShapeSet], spec: Preprocessing) -> dict[str, GroupedShapes]:
     """Every shape in each of the views of `COLUMNS`."""
-    xyz = [s.xyz for s in sets]
-    other = [turned(one, np.random.default_rng(SEED)) for one in xyz]
-    pairs = {"whole": xyz, "turned": other}
-    made = {name: [group_shapes(one, spec, 2, SEED, 1) for one in clouds] for name, clouds in pairs.items()}
-    return {
-        column: GroupedShapes(
-            torch.cat([part.groups[:, side : side + 1] for part in made[name]]),
-            torch.cat([part.centers[:, side : side + 1] for part in made[name]]),
-        )
-        for column, (name, side) in COLUMNS.items()
-    }
+    as_published = [s.xyz for s in sets]
+    other = [turned(xyz, np.random.default_rng(SEED)) for xyz in as_published]
+    made: list[GroupedShapes] = []
+    for clouds in (as_published, other):
+        made += joined([group_shapes(xyz, spec, 2, SEED, 1) for xyz in clouds]).variants()
+    return dict(zip(COLUMNS, made, strict=True))
 
 
 @torch.no_grad()
@@ -121,7 +110,7 @@ INTRODUCTION = (
 
 def section(path: Path) -> str:
     """The table in docs/results.md; "" where the file is not there, or of another bundle."""
-    record = of_what_ships(path, "bundle", load_bundle().manifest.id)
+    record = record_of(path, "bundle", load_bundle().manifest.id)
     if record is None:
         return ""
     lines = [

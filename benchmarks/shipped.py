@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.markdown import cell, table
+from benchmarks.markdown import judged_cell, table
 from foundry_edge.evaluation.rungs import open_rungs
 
 COLUMNS = {
@@ -76,11 +75,4 @@ def _name(model: str) -> str:
 
 
 def _cell(rows: list[Row], metric: str) -> str:
-    """Of several networks mean and deviation over them; of one, those over its seeds."""
-    digits = 4 if metric in PLAIN else 1
-    values = [row["metrics"][metric] for row in rows if metric in row["metrics"]]
-    if len(values) != 1:
-        return cell(values, digits)
-    deviation = rows[0]["metrics"].get(f"{metric}_std")
-    spread = "" if not deviation else f" ± {deviation:.{digits}f}"
-    return f"{statistics.fmean(values):.{digits}f}{spread}"
+    return judged_cell([row["metrics"] for row in rows], metric, 4 if metric in PLAIN else 1)

@@ -249,7 +249,7 @@ def page(
     recipes: list[dict[str, Any]],
     sets: list[str],
     images: list[str],
-    further: dict[str, str],
+    sections: dict[str, str],
 ) -> str:
     """docs/results.md."""
     parts = [
@@ -278,7 +278,7 @@ def page(
         cost(points),
         "### Frontier",
         *(f"![{name}]({name})" for name in images),
-        *(part for title, text in further.items() if text for part in (f"## {title}", text)),
+        *(part for title, text in sections.items() if text for part in (f"## {title}", text)),
     ]
     return "\n\n".join(parts) + "\n"
 

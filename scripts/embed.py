@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from foundry_edge.data.corpus import training_side
-from foundry_edge.data.groupings import GroupedShapes, cached_groupings
+from foundry_edge.data.groupings import GroupedShapes, cached_groupings, joined
 from foundry_edge.data.labels import merged, relabel
 from foundry_edge.data.scenes import SCENE, make_scenes
 from foundry_edge.data.shape_set import turned
@@ -183,24 +183,17 @@ def _labelled(
     )
     parts.append(cached_groupings(scenes, spec, 1, 1, cache))
     labels.append(np.full(SCENES, vocabulary.index(SCENE)))
-    groups, centers = ([getattr(p, name) for p in parts] for name in ("groups", "centers"))
-    return GroupedShapes(torch.cat(groups), torch.cat(centers)), np.concatenate(labels)
+    return joined(parts), np.concatenate(labels)
 
 
 def _views(xyz: FloatArray, spec: Preprocessing, cache: Path) -> list[GroupedShapes]:
     """All shapes (M, P, 3) in each of the views that the head is fitted on."""
-    whole, side = _apart(cached_groupings(xyz, spec, 2, 1, cache, 1))
+    whole, side = cached_groupings(xyz, spec, 2, 1, cache, 1).variants()
     views = [*WHOLE * [whole], side]
     for seed in range(1, TURNS + 1):
         other = turned(xyz, np.random.default_rng(seed))
-        views += _apart(cached_groupings(other, spec, 1 + SIDES, seed, cache, SIDES))
+        views += cached_groupings(other, spec, 1 + SIDES, seed, cache, SIDES).variants()
     return views
-
-
-def _apart(data: GroupedShapes) -> list[GroupedShapes]:
-    """Each variant of all shapes by itself."""
-    variants = zip(data.groups.split(1, dim=1), data.centers.split(1, dim=1), strict=True)
-    return [GroupedShapes(groups, centers) for groups, centers in variants]
 
 
 @torch.no_grad()

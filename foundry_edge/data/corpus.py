@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from foundry_edge.data.array_cache import kept
-from foundry_edge.data.groupings import GroupedShapes, cached_groupings
+from foundry_edge.data.groupings import GroupedShapes, cached_groupings, joined
 from foundry_edge.data.overlap import SCREEN, geometry_hash, near_copies
 from foundry_edge.data.shapes import TEST, TRAIN, ShapeSet
 from foundry_edge_runtime.grouping import Preprocessing
@@ -64,4 +63,4 @@ def grouped_corpus(
 ) -> GroupedShapes:
     """All shapes of ``sets`` in one `GroupedShapes`, groupings cached per set in the folder ``cache``."""
     parts = [cached_groupings(s.xyz, spec, variants, seed, cache, one_sided_variants) for s in sets if len(s)]
-    return GroupedShapes(torch.cat([p.groups for p in parts]), torch.cat([p.centers for p in parts]))
+    return joined(parts)

@@ -6,7 +6,7 @@ Scale, mirror and rotation commute with grouping, so augmentation is applied to 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,6 +44,16 @@ class GroupedShapes:
     def batch(self, index: Tensor, variant: Tensor) -> tuple[Tensor, Tensor]:
         """Groups (B, c, K, 3) and centres (B, c, 3), float32, of shapes ``index`` (B,)."""
         return self.groups[index, variant].float(), self.centers[index, variant]
+
+    def variants(self) -> list[GroupedShapes]:
+        """Each variant of all shapes by itself."""
+        parts = zip(self.groups.split(1, dim=1), self.centers.split(1, dim=1), strict=True)
+        return [GroupedShapes(groups, centers) for groups, centers in parts]
+
+
+def joined(parts: Sequence[GroupedShapes]) -> GroupedShapes:
+    """The shapes of all ``parts``, which have as many variants each, one after the other."""
+    return GroupedShapes(torch.cat([p.groups for p in parts]), torch.cat([p.centers for p in parts]))
 
 
 def group_shapes(

@@ -74,9 +74,9 @@ def z_up(xyz: FloatArray, up: str) -> FloatArray:
 def turned(xyz: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Clouds (M, P, 3), each turned about z by a random angle of its own."""
     angles = rng.uniform(0, 2 * np.pi, len(xyz))
-    cos, sin, zero = np.cos(angles), np.sin(angles), np.zeros(len(xyz))
-    turns = np.stack([cos, sin, zero, -sin, cos, zero, zero, zero, zero + 1], axis=-1).reshape(-1, 3, 3)
-    return np.asarray(xyz @ turns.astype(np.float32), dtype=np.float32)
+    cos, sin, zero, one = np.cos(angles), np.sin(angles), np.zeros(len(xyz)), np.ones(len(xyz))
+    turns = np.stack([cos, sin, zero, -sin, cos, zero, zero, zero, one], axis=-1).reshape(-1, 3, 3)
+    return np.asarray(xyz @ turns, dtype=np.float32)
 
 
 def draw(

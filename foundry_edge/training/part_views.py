@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from foundry_edge.data.groupings import group_shapes
 from foundry_edge.data.one_sided import seen_points
-from foundry_edge.data.shape_set import ShapeSet
+from foundry_edge.data.shape_set import ShapeSet, turned
 from foundry_edge.training.parts import UNLABELLED, PartData, part_labels, points_with_labels
 from foundry_edge_runtime.grouping import Preprocessing
 from foundry_edge_runtime.pointcloud import FloatArray
@@ -46,12 +46,10 @@ def _view(xyz: FloatArray, part: Labels, view: int, rng: np.random.Generator) ->
     """One view of a shape (P, 3), and the part (P,) of each of its points."""
     if not view:
         return xyz, part
-    angle = rng.uniform(0, 2 * np.pi)
-    cos, sin = np.cos(angle), np.sin(angle)
-    turned = (xyz @ np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])).astype(np.float32)
+    other = turned(xyz[None], rng)[0]
     if view % 2 == 0:
-        return turned, part
-    points, source = seen_points(turned, rng)
+        return other, part
+    points, source = seen_points(other, rng)
     label = np.where(source >= 0, part[source], UNLABELLED)
     order = rng.permutation(len(points))  # a grouping takes the first N points
     return points[order], label[order]
