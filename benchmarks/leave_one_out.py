@@ -28,8 +28,7 @@ from foundry_edge.data.shapes import TEST, ShapeSet, load_sets
 from foundry_edge.evaluation.evaluate import evaluate
 from foundry_edge.evaluation.random_weights import random_teacher
 from foundry_edge.models.config import TeacherConfig
-from foundry_edge.models.load import load_teacher, model_folder
-from foundry_edge.models.store import weights_sha256
+from foundry_edge.models.load import load_teacher, teacher_digest
 from foundry_edge.training.pretrain import pretrain
 from foundry_edge_runtime.errors import InputError
 from foundry_edge_runtime.files import write_text
@@ -97,7 +96,7 @@ def main() -> None:
     )
     record: Row = {
         "schema": 1,
-        "teacher_sha256": weights_sha256(model_folder(options.teacher)),
+        "teacher_sha256": teacher_digest(options.teacher),
         "set": left.name,
         "without": options.without,
         "epochs": options.epochs,

@@ -34,10 +34,10 @@ from foundry_edge.data.groupings import cached_groupings
 from foundry_edge.data.shapes import ShapeSet, load_npz, load_sets
 from foundry_edge.models.compressed import Compressed
 from foundry_edge.models.config import CompressedConfig, TeacherConfig
-from foundry_edge.models.load import load_teacher, model_folder
+from foundry_edge.models.load import load_teacher, teacher_digest
 from foundry_edge.models.macs import compressed_macs, teacher_macs
 from foundry_edge.models.methods import make_method
-from foundry_edge.models.store import save_weights, weights_sha256
+from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.training.distill import train_logged
 from foundry_edge.training.measure import Measured, measure
@@ -304,7 +304,7 @@ def prepare(options: argparse.Namespace) -> Bench:
     targets, held_out = cache_targets(
         teacher, fit, check, options.views, settings, options.work, console, keep=True
     )
-    digest = weights_sha256(model_folder(options.teacher))
+    digest = teacher_digest(options.teacher)
     bench = Bench(
         teacher,
         digest,

@@ -15,7 +15,7 @@ from benchmarks.shipped import section
 from foundry_edge.data.shape_set import turned
 from foundry_edge.models.config import VIT_TI, TeacherConfig
 from foundry_edge.models.methods import make_method
-from foundry_edge.models.store import save_weights, weights_sha256
+from foundry_edge.models.store import encoder_sha256, save_weights
 from foundry_edge.models.teacher import Teacher
 from foundry_edge_runtime.grouping import Preprocessing
 
@@ -122,7 +122,7 @@ def test_a_gate_is_swept_and_drawn(
     costs = [row["macs_total"] for row in rows if row["tokens"] == 4]
     assert costs == sorted(costs[:6]) + sorted(costs[6:])
     path = tmp_path / "gate_sweep.json"
-    assert "| 4 | - | 16 |" in gate_sweep.section(path, weights_sha256(teacher))
+    assert "| 4 | - | 16 |" in gate_sweep.section(path, encoder_sha256(teacher))
     assert gate_sweep.section(path, "another teacher") == gate_sweep.section(tmp_path / "none.json", "") == ""
 
 
@@ -143,7 +143,7 @@ def test_a_teacher_without_a_set_is_trained_judged_and_drawn(
     assert [row["model"] for row in record["rows"]] == ["pre-trained without boxes", "teacher"] + 2 * [
         "random"
     ]
-    page = leave_one_out.section(tmp_path / "leave_one_out.json", weights_sha256(teacher))
+    page = leave_one_out.section(tmp_path / "leave_one_out.json", encoder_sha256(teacher))
     assert f"| teacher | - | - | - | {record['rows'][1]['metrics']['fewshot']['all_10shot']:.1f}" in page
 
 
