@@ -35,6 +35,7 @@ from torch import Tensor
 from foundry_edge.data.corpus import training_side
 from foundry_edge.data.groupings import GroupedShapes, cached_groupings, joined
 from foundry_edge.data.labels import merged, relabel
+from foundry_edge.data.npz import save_npz
 from foundry_edge.data.scenes import SCENE, make_scenes
 from foundry_edge.data.shape_set import turned
 from foundry_edge.data.shapes import TEST, ShapeSet, load_sets
@@ -50,7 +51,6 @@ from foundry_edge.training.finetune import finetune
 from foundry_edge.training.head import fit_head
 from foundry_edge.training.settings import TrainSettings, has_bf16
 from foundry_edge_export import export
-from foundry_edge_runtime.files import replacing
 from foundry_edge_runtime.grouping import Preprocessing
 from foundry_edge_runtime.pointcloud import FloatArray
 
@@ -231,11 +231,9 @@ def _evaluation_set(sets: list[ShapeSet], vocabulary: tuple[str, ...], path: Pat
     """The test sides of the named sets as one data set with the head's classes."""
     tests = [s.part(TEST) for s in sets if s.name in NAMED]
     label = np.concatenate([relabel(s, vocabulary) for s in tests])
-    points = np.round(np.concatenate([s.xyz for s in tests]) * 32767).clip(-32767, 32767).astype(np.int16)
-    with replacing(path) as partial, partial.open("wb") as stream:
-        np.savez(
-            stream, points=points, label=label, split=np.full(len(label), TEST), classes=np.array(vocabulary)
-        )
+    xyz, split = (np.concatenate(column) for column in zip(*((s.xyz, s.split) for s in tests), strict=True))
+    ids = tuple(f"{s.name}/{name}" for s in tests for name in s.ids)
+    save_npz(path, ShapeSet(path.stem, xyz, label, vocabulary, split, ids))
     return path
 
 

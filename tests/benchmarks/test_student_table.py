@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import evaluate_all, gate_sweep, leave_one_out, scan_views, student_runs, student_table, tables
+from benchmarks import (
+    evaluate_all,
+    gate_sweep,
+    leave_one_out,
+    scan_views,
+    student_runs,
+    student_table,
+    tables,
+)
 from benchmarks.shipped import section
 from foundry_edge.data.shape_set import turned
 from foundry_edge.models.config import VIT_TI, TeacherConfig
@@ -20,7 +28,7 @@ from foundry_edge.models.teacher import Teacher
 from foundry_edge_runtime.grouping import Preprocessing
 
 TINY = TeacherConfig(
-    preprocessing=Preprocessing(points=128, groups=16, group_size=8), width=48, depth=3, heads=2
+    preprocessing=Preprocessing(points=128, groups=16, group_size=8), width=48, depth=4, heads=2
 )
 
 
