@@ -93,7 +93,7 @@ def main() -> None:
         parts_data=options.data / PARTS,
         scene=True,
     )
-    print(exported)
+    print(f"bundle {exported.bundle_id} in {exported.bundle}")
 
 
 def _options() -> argparse.Namespace:
