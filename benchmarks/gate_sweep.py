@@ -27,9 +27,8 @@ from benchmarks.measured import record_of
 from foundry_edge.data.shapes import load_sets
 from foundry_edge.evaluation.fidelity import fidelity
 from foundry_edge.models.compressed import Reconstruction
-from foundry_edge.models.load import load_student, load_teacher, model_folder
+from foundry_edge.models.load import load_student, load_teacher, teacher_digest
 from foundry_edge.models.macs import student_macs
-from foundry_edge.models.store import weights_sha256
 from foundry_edge.models.student import Student
 from foundry_edge.training.target_cache import held_out_targets, split_sides
 from foundry_edge.training.targets import TeacherTargets, tokens_for
@@ -169,7 +168,7 @@ def main() -> None:
     rows = list(sweep(student, held_out, tuple(options.tokens)))
     record = {
         "schema": 1,
-        "teacher_sha256": weights_sha256(model_folder(options.teacher)),
+        "teacher_sha256": teacher_digest(options.teacher),
         "student": student.config.model_dump(mode="json", exclude={"teacher", "teacher_sha256"}),
         "held_out": len(held_out),
         "rows": rows,

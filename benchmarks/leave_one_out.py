@@ -24,19 +24,18 @@ import numpy as np
 from benchmarks.markdown import judged_cell, table
 from benchmarks.measured import record_of
 from foundry_edge.data.corpus import training_side
+from foundry_edge.data.npz import save_npz
 from foundry_edge.data.shapes import TEST, ShapeSet, load_sets
 from foundry_edge.evaluation.evaluate import evaluate
 from foundry_edge.evaluation.random_weights import random_teacher
 from foundry_edge.models.config import TeacherConfig
-from foundry_edge.models.load import load_teacher, model_folder
-from foundry_edge.models.store import weights_sha256
+from foundry_edge.models.load import load_teacher, teacher_digest
 from foundry_edge.training.pretrain import pretrain
 from foundry_edge_runtime.errors import InputError
 from foundry_edge_runtime.files import write_text
 
 RESULTS = Path(__file__).parent / "results" / "leave_one_out.json"
 NETWORKS = 3
-SCALE = 32767
 COLUMNS = {
     ("fewshot", "5way_10shot"): "5-way 10-shot",
     ("fewshot", "10way_10shot"): "10-way 10-shot",
@@ -70,14 +69,7 @@ def written(sides: list[ShapeSet], folder: Path) -> list[Path]:
     paths = []
     for shapes in sides:
         paths.append(folder / f"{shapes.name}.npz")
-        np.savez(
-            paths[-1],
-            points=np.rint(shapes.xyz * SCALE).astype(np.int16),
-            label=shapes.label,
-            classes=np.array(shapes.classes),
-            split=shapes.split,
-            up=np.array("z"),
-        )
+        save_npz(paths[-1], shapes)
     return paths
 
 
@@ -97,7 +89,7 @@ def main() -> None:
     )
     record: Row = {
         "schema": 1,
-        "teacher_sha256": weights_sha256(model_folder(options.teacher)),
+        "teacher_sha256": teacher_digest(options.teacher),
         "set": left.name,
         "without": options.without,
         "epochs": options.epochs,

@@ -30,14 +30,14 @@ import torch
 from rich.console import Console
 
 from benchmarks.student_probes import ProbeSet
+from benchmarks.student_runs import ELASTIC, Run, all_runs, network
 from foundry_edge.data.groupings import cached_groupings
 from foundry_edge.data.shapes import ShapeSet, load_npz, load_sets
 from foundry_edge.models.compressed import Compressed
-from foundry_edge.models.config import CompressedConfig, TeacherConfig
-from foundry_edge.models.load import load_teacher, model_folder
+from foundry_edge.models.config import CompressedConfig
+from foundry_edge.models.load import load_teacher, teacher_digest
 from foundry_edge.models.macs import compressed_macs, teacher_macs
-from foundry_edge.models.methods import make_method
-from foundry_edge.models.store import save_weights, weights_sha256
+from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.training.distill import train_logged
 from foundry_edge.training.measure import Measured, measure
@@ -49,97 +49,10 @@ from foundry_edge.training.targets import TeacherTargets
 from foundry_edge_runtime.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
-ELASTIC = (1, 2, 4, 8, 16)
 SCENE_GROUPS = 9375
 TIMED, WARM_UP = 40, 5
 ROUNDING = 5
 Rows = list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training run.
-
-    Attributes:
-        name: as in the tables.
-        choices: arguments of `make_method`.
-        headline: repeated with every seed; the others run with seed 0 alone.
-        share: of the steps (a dedicated student gets half of an elastic one's).
-        freeze_encoder: keep the teacher's blocks.
-        specialist: learn a task's logits and labels in place of the features.
-    """
-
-    name: str
-    choices: dict[str, Any]
-    headline: bool = False
-    share: float = 1.0
-    freeze_encoder: bool = False
-    specialist: str = ""
-
-
-PAPER: dict[str, Any] = {"residual": "mapped", "mixing_blocks": 0, "cau_mlp": True, "tokenizer": "full"}
-"""The paper's form, with the default queries; the depth is all that is left."""
-HYBRID = PAPER | {"residual": "update", "mixing_blocks": 1}
-LITE = HYBRID | {"tokenizer": "lite"}
-LIGHT = LITE | {"mixing_blocks": 2, "depth": 2, "cau_mlp": False}
-"""What `distill` makes by default."""
-
-
-def _dso(name: str, headline: bool = False, **choices: Any) -> Run:
-    return Run(name, {"method": "dso", "tokens": ELASTIC, **PAPER, **choices}, headline)
-
-
-def all_runs() -> list[Run]:
-    """The paper's student, ours, ablations and baselines."""
-    return [
-        _dso("hybrid", True, **HYBRID),
-        _dso("update", residual="update"),
-        _dso("located"),
-        _dso("anchored", query="anchored"),
-        Run("fps", {"method": "fps", "tokens": ELASTIC}, True),
-        Run("kmeans", {"method": "kmeans", "tokens": ELASTIC}, True),
-        *(Run(f"truncation-{k}", {"method": "truncation", "depth": k}, k < 3) for k in (1, 2, 3, 0, 4, 6)),
-        _dso("learned", query="learned"),
-        Run("tome", {"method": "tome", "tokens": ELASTIC}),
-        Run("patchmerger", {"method": "patchmerger", "tokens": ELASTIC}),
-        Run("mimicry", {"method": "mimicry"}),
-        *(_dso(f"hybrid-depth-{k}", **HYBRID, depth=k) for k in (1, 2, 4, 6)),
-        _dso("hybrid-2", residual="update", mixing_blocks=2),
-        _dso("hybrid-soft", **HYBRID, routing="soft"),
-        _dso("update-soft", residual="update", routing="soft"),
-        _dso("update-depth-4", residual="update", depth=4),
-        _dso("cosine", query="cosine"),
-        Run("hybrid-frozen", {"method": "dso", "tokens": ELASTIC, **HYBRID}, freeze_encoder=True),
-        _dso("gate", residual="update", gate=True),
-        Run("fps-update", {"method": "fps", "tokens": ELASTIC, "residual": "update"}),
-        Run("kmeans-update", {"method": "kmeans", "tokens": ELASTIC, "residual": "update"}),
-        Run("tome-update", {"method": "tome", "tokens": ELASTIC, "residual": "update"}),
-        *(
-            Run(f"{name}-dedicated-{s}", {"method": "dso", "tokens": (s,), **more}, share=0.5)
-            for name, more in (("hybrid", HYBRID), ("light-2-2", LIGHT))
-            for s in (1, 4, 16)
-        ),
-        *(
-            Run(name, {"method": "dso", "tokens": ELASTIC, **HYBRID}, specialist=name)
-            for name in ("kd-classification", "kd-parts")
-        ),
-        *(_dso(f"lite-{h}", h == 32, **LITE, lite_width=h) for h in (32, 16, 64)),
-        *(_dso(f"lite-32-depth-{k}", **LITE, depth=k) for k in (6, 4, 2)),
-        _dso("light-2-2", True, **LIGHT),
-        _dso("light-2-2-anchored", **LIGHT | {"query": "anchored"}),
-        _dso("hybrid-anchored", **HYBRID | {"query": "anchored"}),
-        *(_dso(f"light-1a{a}-2", **LIGHT | {"mixing_blocks": 1, "attention_blocks": a}) for a in (1, 2)),
-        *(_dso(f"light-{m}-4", **LIGHT | {"mixing_blocks": m, "depth": 4}) for m in (1, 0)),
-        *(
-            Run(f"light-2-2-{m}", {"method": m, "tokens": ELASTIC, **LIGHT}, True)
-            for m in ("fps", "kmeans", "tome")
-        ),
-        *(
-            Run(f"lite-truncation-{k}", {"method": "truncation", "depth": k, "tokenizer": "lite"}, k < 3)
-            for k in (1, 2, 3, 4)
-        ),
-        _dso("hybrid-32", **HYBRID | {"tokens": (*ELASTIC, 32)}),
-    ]
 
 
 @dataclass
@@ -257,13 +170,6 @@ def _milliseconds(call: Callable[[], object]) -> float:
     return 1e3 * (time.perf_counter() - start)
 
 
-def network(run: Run, teacher: TeacherConfig, digest: str) -> Compressed:
-    """The network of a run; SuperToken students keep all blocks unless the run says less."""
-    depth = {"depth": teacher.depth - run.choices.get("mixing_blocks", 1)}
-    whole = depth if run.choices["method"] == "dso" else {}
-    return make_method(teacher=teacher, digest=digest, **whole | run.choices)
-
-
 def _plain(config: CompressedConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", exclude={"teacher", "teacher_sha256"})
 
@@ -304,7 +210,7 @@ def prepare(options: argparse.Namespace) -> Bench:
     targets, held_out = cache_targets(
         teacher, fit, check, options.views, settings, options.work, console, keep=True
     )
-    digest = weights_sha256(model_folder(options.teacher))
+    digest = teacher_digest(options.teacher)
     bench = Bench(
         teacher,
         digest,

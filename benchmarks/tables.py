@@ -22,8 +22,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from benchmarks import gate_sweep, leave_one_out, scan_views
 from benchmarks.markdown import cell, table
 from benchmarks.shipped import section
-from foundry_edge.models.load import model_folder
-from foundry_edge.models.store import weights_sha256
+from foundry_edge.models.load import teacher_digest
 from foundry_edge_runtime.files import replacing, write_text
 
 RESULTS = Path(__file__).parent / "results"
@@ -211,7 +210,7 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=DOCS)
     parser.add_argument("--teacher", default="embedded:teacher", help="whose students are drawn")
     options = parser.parse_args()
-    digest = weights_sha256(model_folder(options.teacher))
+    digest = teacher_digest(options.teacher)
     points, recipes = load(options.results, digest)
     sets = sorted({name for p in points for row in p.rows for name in row.get("probes", {})})
     plot(points, PRICES, ["smooth_l1"], options.docs / "student_smooth_l1.png")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu
+from torch.nn.functional import gelu, relu
 
+from foundry_edge.models.heads import ClassificationHead
 from foundry_edge.models.transformer import Attention, AttentionBlock, Block
 
 
@@ -68,6 +69,18 @@ class DenseMlp(nn.Module):
         """(..., d) to (..., d)."""
         out: Tensor = self.fc2(gelu(self.fc1(x)))
         return out
+
+
+class DenseHead(Dense):
+    """`ClassificationHead` with its maps as `Dense`."""
+
+    def __init__(self, head: ClassificationHead) -> None:
+        super().__init__(head.weight, head.bias)
+        self.enter = None if head.enter is None else Dense(head.enter.weight, head.enter.bias)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Logits (..., labels) of global features (..., 2d)."""
+        return super().forward(pooled if self.enter is None else relu(self.enter(pooled)))
 
 
 class DenseAttentionBlock(nn.Module):

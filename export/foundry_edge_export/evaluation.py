@@ -15,7 +15,7 @@ from foundry_edge.data.samples import load_samples
 from foundry_edge.data.shapes import TEST, load_npz
 from foundry_edge.evaluation.fidelity import fidelity
 from foundry_edge.models.config import StudentConfig
-from foundry_edge.models.load import EMBEDDED, load_teacher, model_digest
+from foundry_edge.models.load import EMBEDDED, load_teacher, teacher_digest
 from foundry_edge.models.teacher import Teacher
 from foundry_edge_calibration.clouds import EMBEDDED_NAME, group_clouds
 from foundry_edge_calibration.engine import Array
@@ -95,7 +95,7 @@ def _find_teacher(
     config: StudentConfig, teacher: str | Path | None
 ) -> tuple[Teacher | None, tuple[str, ...]]:
     if teacher is not None:
-        if model_digest(teacher) != config.teacher_sha256:
+        if teacher_digest(teacher) != config.teacher_sha256:
             raise CheckpointError(
                 "is not the teacher this student was distilled from",
                 where=teacher,
@@ -103,7 +103,7 @@ def _find_teacher(
             )
         return load_teacher(teacher), ()
     try:
-        if model_digest(f"{EMBEDDED}teacher") == config.teacher_sha256:
+        if teacher_digest(f"{EMBEDDED}teacher") == config.teacher_sha256:
             return load_teacher(f"{EMBEDDED}teacher"), ()
     except (CheckpointError, FileNotFoundError):
         return None, (

@@ -19,7 +19,7 @@ from foundry_edge.models.gate import Gate
 from foundry_edge.models.heads import pool
 from foundry_edge.models.reducer import TokenCloud
 from foundry_edge.models.student import Student
-from foundry_edge_export.dense import Dense, DenseMlp, constant, dense_block
+from foundry_edge_export.dense import Dense, DenseHead, DenseMlp, constant, dense_block
 from foundry_edge_export.folded_tokenizer import folded_tokenizer
 from foundry_edge_runtime.errors import InputError
 
@@ -148,7 +148,7 @@ class InferenceStudent(nn.Module):
         mlp = exact.cau.mlp
         self.cau_mlp = None if mlp is None else DenseMlp(mlp.fc1, mlp.fc2)
         self.norm = exact.encoder.norm
-        self.head = None if exact.head is None else Dense(exact.head.weight, exact.head.bias)
+        self.head = None if exact.head is None else DenseHead(exact.head)
         self.to(dtype).requires_grad_(False).eval()
 
     def forward(self, groups: Tensor, centers: Tensor) -> tuple[Tensor, ...]:

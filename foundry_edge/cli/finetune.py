@@ -41,11 +41,15 @@ def finetune(
     views: Annotated[
         int,
         typer.Option(
-            min=1, help="Of parts: clouds of each training shape, as it is, turned and as one camera sees it."
+            min=1,
+            help="Clouds of each training shape: as it is, turned, as one camera sees it; 1: as it is.",
         ),
-    ] = 1,
+    ] = 4,
     hidden: Annotated[
-        int | None, typer.Option(min=1, help="Of parts: channels of the head [default: 64].")
+        int | None,
+        typer.Option(
+            min=1, help="Channels of the head's hidden layer [default: no such layer; of parts 64]."
+        ),
     ] = None,
     batch: options.Batch = 32,
     learning_rate: options.LearningRate = 3e-4,

@@ -56,6 +56,12 @@ def joined(parts: Sequence[GroupedShapes]) -> GroupedShapes:
     return GroupedShapes(torch.cat([p.groups for p in parts]), torch.cat([p.centers for p in parts]))
 
 
+def beside(parts: Sequence[GroupedShapes]) -> GroupedShapes:
+    """The variants of all ``parts``, which hold the same shapes, one after the other."""
+    groups, centers = zip(*((p.groups, p.centers) for p in parts), strict=True)
+    return GroupedShapes(torch.cat(groups, dim=1), torch.cat(centers, dim=1))
+
+
 def group_shapes(
     shapes: FloatArray, spec: Preprocessing, variants: int, seed: int, one_sided_variants: int = 0
 ) -> GroupedShapes:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from foundry_edge.data.shape_set import ShapeSet, z_up
 from foundry_edge_runtime.errors import DataError
+from foundry_edge_runtime.files import replacing
 
 _Y_UP = frozenset({"ldraw", "parts_ldraw", "furniture"})
 """Sets known to have +y up; their points are turned so that z is up, as in ModelNet."""
+
+_STEPS = 32767
+"""int16 steps from the centre of the unit ball to its surface."""
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
@@ -46,6 +51,28 @@ def load_npz(path: str | Path) -> ShapeSet:
         raise DataError(reason, where=path, remedy="see docs/data.md for the arrays it must hold") from error
 
 
+def save_npz(path: Path, shapes: ShapeSet) -> None:
+    """Write a set so that `load_npz` reads it back, its points to 1/32767; at once or not at all.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    arrays: dict[str, Any] = {
+        "points": np.rint(shapes.xyz * _STEPS).clip(-_STEPS, _STEPS).astype(np.int16),
+        "label": shapes.label,
+        "classes": np.array(shapes.classes, dtype=np.str_),
+        "split": shapes.split,
+        "id": np.array(shapes.ids, dtype=np.str_),
+        "up": np.array("z"),
+    }
+    if shapes.part_label is not None:
+        arrays["part"] = shapes.part_label
+        arrays["part_names"] = np.array(shapes.part_names, dtype=np.str_)
+        arrays["part_category"] = np.array(shapes.part_category, dtype=np.int64)
+    with replacing(path) as partial, partial.open("wb") as stream:
+        np.savez(stream, **arrays)
+
+
 def _shape_set(name: str, data: Arrays) -> ShapeSet:
     points = data["points"]
     if points.dtype != np.int16 or points.ndim != 3 or points.shape[2] != 3 or not len(points):
@@ -56,7 +83,7 @@ def _shape_set(name: str, data: Arrays) -> ShapeSet:
     part_label, part_names = _parts(data)
     return ShapeSet(
         name=name,
-        xyz=z_up(points.astype(np.float32) / np.float32(32767), up),
+        xyz=z_up(points.astype(np.float32) / np.float32(_STEPS), up),
         label=np.asarray(data.get("label", np.full(count, -1)), dtype=np.int64),
         classes=tuple(str(c) for c in data["classes"]) if "classes" in data else (),
         split=np.asarray(data.get("split", np.zeros(count)), dtype=np.uint8),

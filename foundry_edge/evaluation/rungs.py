@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from torch import Tensor
 
 from foundry_edge import models
 from foundry_edge.evaluation.features import Encode
+from foundry_edge.models.config import HEAD_FIELDS
 from foundry_edge.models.load import load_model, model_digest, model_folder
 from foundry_edge.models.model import Model
+from foundry_edge.models.store import CONFIG, encoder_sha256
 from foundry_edge_runtime.backends import DEFAULT, available_backend
 from foundry_edge_runtime.bundle import Bundle, load_bundle
 from foundry_edge_runtime.bundle.locate import EMBEDDED as EMBEDDED_BUNDLE
@@ -183,11 +186,13 @@ class _LazyEngine:
 
 
 def folder_digest(folder: Path) -> str:
-    """SHA-256 over the configuration and the weights of a model folder."""
-    digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*.json"), *folder.glob("*.safetensors")]):
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()
+    """SHA-256 over what decides a model's features: its configuration and weights, but for its head."""
+    config = json.loads((folder / CONFIG).read_bytes())
+    for part in (config, config.get("teacher", {})):
+        for field in HEAD_FIELDS:
+            part.pop(field, None)
+    kept = json.dumps(config, sort_keys=True) + encoder_sha256(folder)
+    return hashlib.sha256(kept.encode()).hexdigest()
 
 
 @functools.cache

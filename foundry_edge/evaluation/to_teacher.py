@@ -10,8 +10,7 @@ from foundry_edge.evaluation.fidelity import fidelity
 from foundry_edge.evaluation.rungs import EvaluatedRung, folder_digest, torch_rung
 from foundry_edge.evaluation.subject import Judged
 from foundry_edge.evaluation.summary import Metrics
-from foundry_edge.models.load import EMBEDDED, load_model, model_folder
-from foundry_edge.models.store import weights_sha256
+from foundry_edge.models.load import EMBEDDED, load_model, model_folder, teacher_digest
 from foundry_edge_runtime.errors import CheckpointError, DataError
 
 DEFAULT_TEACHER = f"{EMBEDDED}teacher"
@@ -54,7 +53,7 @@ def fidelity_to_teacher(
 def _teacher(rung: EvaluatedRung, named: str | Path | None) -> EvaluatedRung:
     name = named or DEFAULT_TEACHER
     folder = model_folder(name)
-    if named is None and weights_sha256(folder) != rung.teacher_sha256:
+    if named is None and teacher_digest(name) != rung.teacher_sha256:
         raise CheckpointError(
             "the model's teacher is not the embedded one", remedy="name it with --teacher FOLDER"
         )

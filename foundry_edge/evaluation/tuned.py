@@ -13,7 +13,7 @@ from foundry_edge.evaluation.subject import Judged
 from foundry_edge.evaluation.summary import Metrics, mean_and_deviation
 from foundry_edge.models.load import load_model, model_folder
 from foundry_edge.models.model import Model
-from foundry_edge.training.classify import fresh_head, judge_classifier, tune_classifier
+from foundry_edge.training.classify import judge_classifier, mlp_head, tune_classifier
 from foundry_edge.training.finetune import default_settings, group_sides, labelled
 from foundry_edge.training.stages import Stages
 from foundry_edge_runtime.cache import cache_folder
@@ -71,6 +71,6 @@ def _tuned_once(
     train, test = group_sides(model, shapes, cache_folder() / "groupings")
     fit, check = shapes.part(TRAIN), shapes.part(TEST)
     torch.manual_seed(stages.settings.seed)
-    head = fresh_head("mlp", model, train, fit.label, len(shapes.classes), budgets[-1])
+    head = mlp_head(model.width, len(shapes.classes))
     tune_classifier(model, head, train, fit.label, budgets, stages)
     return [judge_classifier(model, head, test, check.label, budget) for budget in budgets]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from foundry_edge.models.config import CompressedConfig
-from foundry_edge.models.heads import ClassificationHead, pool
+from foundry_edge.models.heads import make_head, pool
 from foundry_edge.models.lite_tokenizer import LiteTokenizer
 from foundry_edge.models.position import PositionalEncoding
 from foundry_edge.models.reducer import Sampling
@@ -51,7 +51,7 @@ class Compressed(nn.Module):
         teacher = config.teacher
         self.tokenizer = make_tokenizer(config)
         self.position = PositionalEncoding(teacher.width)
-        self.head = ClassificationHead(teacher.width, len(teacher.labels)) if teacher.labels else None
+        self.head = make_head(teacher)
 
     @property
     def budgets(self) -> tuple[int, ...]:

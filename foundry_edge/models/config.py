@@ -33,7 +33,8 @@ class TeacherConfig(BaseModel):
         0, ge=0, description="width of the tokenizer before a linear map to d; 0 without (256 in Point-BERT)"
     )
     cls_token: bool = Field(False, description="a learned token in the encoder too (Point-BERT)")
-    labels: tuple[str, ...] = Field((), description="classes of the linear head, if there is one")
+    labels: tuple[str, ...] = Field((), description="classes of the head, if there is one")
+    head_hidden: int = Field(0, ge=0, description="channels of the head's hidden layer; 0: it is linear")
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> TeacherConfig:
@@ -42,6 +43,8 @@ class TeacherConfig(BaseModel):
         return self
 
 
+HEAD_FIELDS = ("labels", "head_hidden")
+"""Fields of a `TeacherConfig` that say nothing of its features."""
 VIT_TI = TeacherConfig(width=192, depth=12, heads=3)
 VIT_S = TeacherConfig(width=384, depth=12, heads=6)
 
@@ -53,7 +56,7 @@ class CompressedConfig(BaseModel):
 
     kind: str
     teacher: TeacherConfig = VIT_TI
-    teacher_sha256: str = Field("", description="of the weights that it was distilled from")
+    teacher_sha256: str = Field("", description="of the encoder that it was distilled from")
     tokenizer: TokenizerKind = Field("full", description="the teacher's own, or a light one that is learned")
     lite_width: int = Field(32, ge=4, description="h, width of the first layer of the light tokenizer")
 

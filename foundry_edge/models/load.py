@@ -12,7 +12,7 @@ from foundry_edge.models.config import StudentConfig, TeacherConfig
 from foundry_edge.models.methods import KINDS
 from foundry_edge.models.model import Loaded, Model
 from foundry_edge.models.part_head import PART_HEAD, PartHead, PartHeadConfig
-from foundry_edge.models.store import CONFIG, load_config, load_weights, weights_sha256
+from foundry_edge.models.store import CONFIG, encoder_sha256, load_config, load_weights, weights_sha256
 from foundry_edge.models.student import Student
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.teachers.importing import published_teacher
@@ -75,6 +75,17 @@ def model_digest(name: str | Path) -> str:
     if Path(name).is_file():
         return hashlib.sha256(Path(name).read_bytes()).hexdigest()
     return weights_sha256(model_folder(name))
+
+
+def teacher_digest(name: str | Path) -> str:
+    """SHA-256 that students know their teacher by: of its tensors but the head's, or of a published file.
+
+    Raises:
+        CheckpointError: there is no such folder, or its weights are missing or damaged.
+    """
+    if Path(name).is_file():
+        return model_digest(name)
+    return encoder_sha256(model_folder(name))
 
 
 def load_student(name: str | Path = "embedded:student") -> Student:

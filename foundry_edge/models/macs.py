@@ -156,4 +156,5 @@ _ASSIGNMENTS: dict[str, Callable[[StudentConfig, int, int, int], int]] = {
 
 
 def _head(config: TeacherConfig) -> Stages:
-    return {"head": 2 * config.width * len(config.labels)} if config.labels else {}
+    pooled, hidden = 2 * config.width, config.head_hidden
+    return {"head": pooled * hidden + (hidden or pooled) * len(config.labels)} if config.labels else {}

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import TypeVar
 
+import torch
 from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -16,6 +17,8 @@ from foundry_edge_runtime.files import replacing, write_text
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+HEAD = "head."
+"""How the names of a classification head's tensors begin."""
 Config = TypeVar("Config", bound=BaseModel)
 
 
@@ -65,18 +68,48 @@ def load_weights(folder: Path, module: nn.Module) -> None:
         CheckpointError: the file is missing, damaged, or of another architecture.
     """
     path = folder / WEIGHTS
+    state = _tensors(path)
     try:
-        state: dict[str, Tensor] = load_file(path)
         module.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    except RuntimeError as error:
+        raise _unusable(path, error) from error
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a file.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    try:
+        return load_file(path)
     except FileNotFoundError:
         raise CheckpointError(
             "the weights are missing", where=path, remedy="export or train them again"
         ) from None
     except (SafetensorError, RuntimeError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(
-            f"damaged or of another architecture ({reason})", where=path, remedy="train again"
-        ) from error
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: Exception) -> CheckpointError:
+    reason = " ".join(str(error).split())[:200]
+    return CheckpointError(f"damaged or of another architecture ({reason})", where=path, remedy="train again")
+
+
+def encoder_sha256(folder: Path) -> str:
+    """SHA-256 of all tensors in model.safetensors but the classification head's, hexadecimal.
+
+    Of names, types, shapes and values; it stays when a model is given another head.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(_tensors(folder / WEIGHTS).items()):
+        if not name.startswith(HEAD):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def weights_sha256(folder: Path) -> str:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from foundry_edge.models.config import TeacherConfig
-from foundry_edge.models.heads import ClassificationHead
+from foundry_edge.models.heads import make_head
 from foundry_edge.models.position import PositionalEncoding
 from foundry_edge.models.tokenizer import Tokenizer
 from foundry_edge.models.transformer import Encoder
@@ -29,7 +29,7 @@ class Teacher(nn.Module):
         self.cls_token, self.cls_position = (
             nn.Parameter(torch.zeros(1, 1, config.width)) if config.cls_token else None for _ in range(2)
         )
-        self.head = ClassificationHead(config.width, len(config.labels)) if config.labels else None
+        self.head = make_head(config)
         self.train(False)
 
     def train(self, mode: bool = True) -> Teacher:

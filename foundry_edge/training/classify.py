@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -20,7 +18,6 @@ from foundry_edge.training.engine import Step
 from foundry_edge.training.head import fit_head
 from foundry_edge.training.stages import FROZEN_SHARE, THAWED_RATE, Stages, freeze
 
-Head = Literal["linear", "mlp"]
 Labels = npt.NDArray[np.int64]
 SCALE = (0.6, 1.4)
 SMOOTHING = 0.2
@@ -44,24 +41,13 @@ def mlp_head(width: int, classes: int) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(HIDDEN, classes))
 
 
-def fresh_head(
-    kind: Head, model: Model, train: GroupedShapes, labels: Labels, classes: int, budget: int | None
-) -> nn.Module:
-    """A head to start with: "mlp" at random, "linear" the linear probe of the frozen training features.
-
-    A class without training shapes gets the lowest bias, so that it is never named.
-    """
-    if kind == "mlp":
-        return mlp_head(model.width, classes)
-    features = global_features(lambda g, c: model.encode_groups(g, c, budget), train)
-    known, index = np.unique(labels, return_inverse=True)
-    probe = fit_head(features, index.astype(np.int64), len(known))
-    head = ClassificationHead(model.width, classes)
-    with torch.no_grad():
-        head.weight.zero_()
-        head.bias.fill_(float(probe.bias.min()) - 100.0)
-        head.weight[known], head.bias[known] = probe.weight, probe.bias
-    return head
+def fitted_head(
+    model: Model, train: GroupedShapes, labels: Labels, classes: int, budget: int | None, hidden: int = 0
+) -> ClassificationHead:
+    """A head fitted to the frozen features of all variants of the training shapes (`fit_head`)."""
+    variants = train.variants()
+    features = [global_features(lambda g, c: model.encode_groups(g, c, budget), one) for one in variants]
+    return fit_head(np.concatenate(features), np.tile(labels, len(variants)), classes, hidden)
 
 
 class Classification(nn.Module):
@@ -115,12 +101,11 @@ def tune_classifier(
 ) -> None:
     """Train ``head`` on the frozen network, then both (in place).
 
-    A linear head that starts as the probe has its frozen stage behind it.
+    A head that was fitted to frozen features (`fitted_head`) has its frozen stage behind it.
     """
     objective = Classification(model, head, data, labels, budgets)
-    solved = isinstance(head, ClassificationHead)
     head.train()
-    if not solved:
+    if not isinstance(head, ClassificationHead):
         freeze(model.module, True)
         stages.run("frozen", objective, len(labels), FROZEN_SHARE)
     freeze(model.module, False)

@@ -16,7 +16,7 @@ from foundry_edge.data.shapes import ShapeSet, load_sets
 from foundry_edge.evaluation.fidelity import Fidelity
 from foundry_edge.models.compressed import Compressed
 from foundry_edge.models.lite_tokenizer import LiteTokenizer
-from foundry_edge.models.load import load_student, load_teacher, model_digest
+from foundry_edge.models.load import load_student, load_teacher, teacher_digest
 from foundry_edge.models.methods import METHODS, Choices, make_method
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
@@ -135,7 +135,7 @@ def distill(
     console = Console(stderr=True)
     teacher_model = load_teacher(teacher)
     torch.manual_seed(settings.seed)
-    digest = model_digest(teacher) if teacher_features is None else ""
+    digest = teacher_digest(teacher) if teacher_features is None else ""
     student = make_method("dso" if method in SPECIALISTS else method, teacher_model.config, digest, **choices)
     student.start_from(teacher_model)
     _start_tokenizer(student)

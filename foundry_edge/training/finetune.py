@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from foundry_edge.data.groupings import GroupedShapes, cached_groupings
+from foundry_edge.data.scan_views import grouped_views
 from foundry_edge.data.shape_set import TEST, TRAIN, ShapeSet
 from foundry_edge.evaluation.one_set import one_set
 from foundry_edge.evaluation.summary import Metrics
@@ -22,16 +23,18 @@ from foundry_edge.models.model import Model
 from foundry_edge.models.part_head import PART_HEAD
 from foundry_edge.models.store import copy_weights, save_weights
 from foundry_edge.training.claim import CACHE, claim
-from foundry_edge.training.classify import fresh_head, judge_classifier, tune_classifier
-from foundry_edge.training.segment import Segmenting, segmented
+from foundry_edge.training.classify import fitted_head, judge_classifier, tune_classifier
+from foundry_edge.training.segment import segmented
 from foundry_edge.training.settings import TrainSettings
-from foundry_edge.training.stages import Stages
+from foundry_edge.training.stages import Stages, Tuning
 from foundry_edge_runtime.errors import DataError, InputError
 from foundry_edge_runtime.files import write_text
 
 Task = Literal["classification", "parts"]
 TASKS = ("classification", "parts")
 VARIANTS = 3
+JUDGED = ("accuracy", "turned_one_side", "turned")
+"""Metrics of classification: the share named rightly, in percent, in the views of `scan_view`."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def finetune(
     tokens: tuple[int, ...] | None = None,
     epochs: float = 30.0,
     frozen: bool = False,
-    views: int = 1,
+    views: int = 4,
     hidden: int | None = None,
     settings: TrainSettings | None = None,
     resume: bool = False,
@@ -88,8 +91,10 @@ def finetune(
     """Train a model, or only a head on it, for a task and write it to ``out``, ready for `export`.
 
     The encoder is frozen first, then thawed (Point-JEPA, section 4.2). For classification the frozen stage
-    is solved exactly: the head starts as the linear probe of the training side. For parts a head is trained
-    on the frozen encoder for two thirds of the epochs. Every step draws one of the budgets.
+    is solved at once: the head is fitted to frozen features of the training side, by default as the linear
+    probe. For parts a head is trained on the frozen encoder for two thirds of the epochs. Every step draws
+    one of the budgets. Classification is judged on the test side as it is, turned about the vertical, and
+    turned and seen by one camera.
 
     Args:
         student: folder of a model in torch, ``embedded:student`` or ``embedded:teacher``.
@@ -100,26 +105,24 @@ def finetune(
         tokens: budgets to train and judge; None takes all.
         epochs: passes over the training side, frozen and thawed together.
         frozen: train the head alone. For parts the model's files are then copied as they are, so that the
-            head goes with bundles of that model; for classification the head is the linear probe.
-        views: for parts, clouds of each training shape: as it is, turned, and as one camera sees it, see
-            `part_views`.
-        hidden: for parts, channels of the head; None takes the default of `PartHeadConfig`.
+            head goes with bundles of that model.
+        views: clouds of each training shape: as it is, turned, and as one camera sees it (`scan_view`); 1
+            takes it as it is alone, as published protocols do. A head that saw only shapes that face one way
+            does not know them turned.
+        hidden: channels of the head's hidden layer; None takes no such layer for classification, and the
+            default of `PartHeadConfig` for parts.
         settings: optimisation settings; its ``steps`` follow from ``epochs``.
         resume: continue from the checkpoints in ``out``.
 
     Raises:
-        InputError: no such task or budget, or an option that the task has not got.
+        InputError: no such task or budget, or a model that cannot have a head.
         DataError: the data lack labels or a side.
         CheckpointError: model or checkpoint is missing, damaged or of another run.
     """
     started = time.perf_counter()
     if task not in TASKS:
         raise InputError(f"unknown task {task!r}", where="--task", remedy=f"use {' or '.join(TASKS)}")
-    how = Segmenting(frozen, views, hidden)
-    if task != "parts" and how != Segmenting(frozen):
-        raise InputError(
-            "mean nothing without --task parts", where="--views, --hidden", remedy="leave them out"
-        )
+    how = Tuning(frozen, views, hidden)
     settings = settings or default_settings(0)
     model, shapes = load_model(student), labelled(one_set(data))
     budgets = budgets_of(model, tokens)
@@ -127,7 +130,7 @@ def finetune(
     stages = Stages(out, settings, epochs, resume, Console(stderr=True))
     torch.manual_seed(settings.seed)
     if task == "classification":
-        metrics = _classification(model, shapes, budgets, stages, frozen)
+        metrics = _classification(model, shapes, budgets, stages, how)
     else:
         head, metrics = segmented(model, shapes, budgets, stages, how)
         _write_model(student, model, out, frozen)
@@ -193,22 +196,31 @@ def group_sides(model: Model, shapes: ShapeSet, cache: Path) -> tuple[GroupedSha
 
 
 def _classification(
-    model: Model, shapes: ShapeSet, budgets: tuple[int | None, ...], stages: Stages, frozen: bool
+    model: Model, shapes: ShapeSet, budgets: tuple[int | None, ...], stages: Stages, how: Tuning
 ) -> list[Metrics]:
-    config = with_labels(model, shapes.classes)
-    train, test = group_sides(model, shapes, stages.folder / CACHE)
+    hidden = how.hidden or 0
+    config = with_labels(model, shapes.classes, hidden)
+    spec, cache, seed = model.preprocessing, stages.folder / CACHE, stages.settings.seed
     fit, check = shapes.part(TRAIN), shapes.part(TEST)
-    head = fresh_head("linear", model, train, fit.label, len(shapes.classes), budgets[-1])
-    if not frozen:
+    train = grouped_views(fit.xyz, spec, how.views, seed, cache)
+    head = fitted_head(model, train, fit.label, len(shapes.classes), budgets[-1], hidden)
+    if not how.frozen:
         tune_classifier(model, head, train, fit.label, budgets, stages)
     module: Any = model.module
     module.head = head.requires_grad_(False)
     save_weights(stages.folder, config, module)
-    return [judge_classifier(model, head, test, check.label, budget) for budget in budgets]
+    tests = dict(zip(JUDGED, grouped_views(check.xyz, spec, len(JUDGED), 0, cache).variants(), strict=True))
+    return [
+        {
+            name: judge_classifier(model, head, test, check.label, budget)["accuracy"]
+            for name, test in tests.items()
+        }
+        for budget in budgets
+    ]
 
 
-def with_labels(model: Model, labels: tuple[str, ...]) -> BaseModel:
-    """The model's config with other labels.
+def with_labels(model: Model, labels: tuple[str, ...], hidden: int = 0) -> BaseModel:
+    """The model's config with other labels, and a head with ``hidden`` channels in between.
 
     Raises:
         InputError: this kind of model has no classification head.
@@ -216,11 +228,11 @@ def with_labels(model: Model, labels: tuple[str, ...]) -> BaseModel:
     config: Any = model.config
     if not isinstance(getattr(model.module, "head", None), ClassificationHead | None):
         raise InputError("this kind of model cannot be given a head", where=model.name)
-    fields = type(config).model_fields
+    fields, head = type(config).model_fields, {"labels": labels, "head_hidden": hidden}
     if "labels" in fields:
-        update = {"labels": labels}
+        update: dict[str, Any] = head
     elif "teacher" in fields:
-        update = {"teacher": config.teacher.model_copy(update={"labels": labels})}
+        update = {"teacher": config.teacher.model_copy(update=head)}
     else:
         raise InputError("this kind of model has no labels", where=model.name, remedy="give a student")
     changed: BaseModel = config.model_copy(update=update)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -24,30 +22,15 @@ from foundry_edge.training.parts import (
     part_head_config,
     predict_parts,
 )
-from foundry_edge.training.stages import FROZEN_SHARE, THAWED_RATE, Stages, freeze
+from foundry_edge.training.stages import FROZEN_SHARE, THAWED_RATE, Stages, Tuning, freeze
 
 STATISTICS = 64
 """Training shapes whose tokens give the head its mean and deviation."""
 Budgets = tuple[int | None, ...]
 
 
-@dataclass(frozen=True)
-class Segmenting:
-    """How a head for parts is trained.
-
-    Attributes:
-        frozen: the network stays as it is.
-        views: of each training shape, see `part_views`.
-        hidden: channels of the head; None takes the default of `PartHeadConfig`.
-    """
-
-    frozen: bool = False
-    views: int = 1
-    hidden: int | None = None
-
-
 def segmented(
-    model: Model, shapes: ShapeSet, budgets: Budgets, stages: Stages, how: Segmenting
+    model: Model, shapes: ShapeSet, budgets: Budgets, stages: Stages, how: Tuning
 ) -> tuple[PartHead, list[Metrics]]:
     """Train a head, and the network with it unless that is frozen (in place).
 

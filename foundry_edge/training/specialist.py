@@ -190,7 +190,7 @@ def with_head(model: Compressed, task: Task) -> None:
 
     The labels enter its config, so that config.json and weights fit together.
     """
-    teacher = model.config.teacher.model_copy(update={"labels": task.names})
+    teacher = model.config.teacher.model_copy(update={"labels": task.names, "head_hidden": 0})
     model.config = model.config.model_copy(update={"teacher": teacher})
     model.head = ClassificationHead(teacher.width, len(task.names))
     model.head.load_state_dict(task.teacher.state_dict())

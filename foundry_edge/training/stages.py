@@ -20,6 +20,21 @@ THAWED_RATE = 0.25
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """What is trained, and on what.
+
+    Attributes:
+        frozen: only the head; the network stays as it is.
+        views: clouds of each training shape, see `scan_view`.
+        hidden: channels of the head; None takes the default of the task.
+    """
+
+    frozen: bool = False
+    views: int = 4
+    hidden: int | None = None
+
+
+@dataclass(frozen=True)
 class Stages:
     """Where and how long to train.
 

@@ -15,6 +15,8 @@ from rich.progress import Progress
 from foundry_edge.data.corpus import grouped_corpus, training_side
 from foundry_edge.data.groupings import GroupedShapes, Views
 from foundry_edge.data.shapes import TEST, ShapeSet
+from foundry_edge.models.config import HEAD_FIELDS
+from foundry_edge.models.store import HEAD
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.training.settings import TrainSettings
 from foundry_edge.training.targets import TeacherTargets, teacher_targets
@@ -116,9 +118,10 @@ def kept_targets(
 
 
 def _key(teacher: Teacher, clouds: Views, precision: torch.dtype) -> str:
-    digest = hashlib.sha256(f"{teacher.config.model_dump_json()} {precision}".encode())
-    shapes = clouds.shapes
-    for part in (*teacher.state_dict().values(), shapes.groups, shapes.centers, clouds.draws):
+    config = teacher.config.model_dump_json(exclude=set(HEAD_FIELDS))
+    digest = hashlib.sha256(f"{config} {precision}".encode())
+    weights = [tensor for name, tensor in teacher.state_dict().items() if not name.startswith(HEAD)]
+    for part in (*weights, clouds.shapes.groups, clouds.shapes.centers, clouds.draws):
         digest.update(part.contiguous().numpy().data)
     return digest.hexdigest()[:16]
 

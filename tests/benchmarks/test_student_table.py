@@ -10,17 +10,25 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import evaluate_all, gate_sweep, leave_one_out, scan_views, student_table, tables
+from benchmarks import (
+    evaluate_all,
+    gate_sweep,
+    leave_one_out,
+    scan_views,
+    student_runs,
+    student_table,
+    tables,
+)
 from benchmarks.shipped import section
 from foundry_edge.data.shape_set import turned
 from foundry_edge.models.config import VIT_TI, TeacherConfig
 from foundry_edge.models.methods import make_method
-from foundry_edge.models.store import save_weights, weights_sha256
+from foundry_edge.models.store import encoder_sha256, save_weights
 from foundry_edge.models.teacher import Teacher
 from foundry_edge_runtime.grouping import Preprocessing
 
 TINY = TeacherConfig(
-    preprocessing=Preprocessing(points=128, groups=16, group_size=8), width=48, depth=3, heads=2
+    preprocessing=Preprocessing(points=128, groups=16, group_size=8), width=48, depth=4, heads=2
 )
 
 
@@ -54,16 +62,16 @@ def test_a_run_is_trained_judged_written_once_and_drawn(
 ) -> None:
     out = tmp_path / "results"
     words = f"student_table --teacher {teacher} --data {data} --probe {data} --work {tmp_path / 'work'}"
-    words += f" --out {out} --steps 4 --batch 8 --views 2 --seeds 1 --judge 4 --only lite-16"
+    words += f" --out {out} --steps 4 --batch 8 --views 2 --seeds 1 --judge 4 --only light-2-2-h16"
     monkeypatch.setattr(sys, "argv", words.split())
     monkeypatch.setattr(student_table, "TIMED", 2)
     student_table.main()
     assert sorted(path.stem for path in out.iterdir()) == [
-        "student_lite-16_0",
+        "student_light-2-2-h16_0",
         "student_random_0",
         "student_teacher_0",
     ]
-    rows = json.loads((out / "student_lite-16_0.json").read_text())["rows"]
+    rows = json.loads((out / "student_light-2-2-h16_0.json").read_text())["rows"]
     assert [row["tokens"] for row in rows] == [1, 2, 4, 8, 16]
     assert [bool(row["probes"]) for row in rows] == [False, False, True, False, False]
     assert (
@@ -72,14 +80,14 @@ def test_a_run_is_trained_judged_written_once_and_drawn(
         < json.loads((out / "student_teacher_0.json").read_text())["rows"][0]["macs_total"]
     )
 
-    written = (out / "student_lite-16_0.json").stat().st_mtime_ns
+    written = (out / "student_light-2-2-h16_0.json").stat().st_mtime_ns
     student_table.main()
-    assert (out / "student_lite-16_0.json").stat().st_mtime_ns == written
+    assert (out / "student_light-2-2-h16_0.json").stat().st_mtime_ns == written
 
     monkeypatch.setattr(sys, "argv", f"tables --results {out} --docs {tmp_path} --teacher {teacher}".split())
     tables.main()
     page = (tmp_path / "results.md").read_text()
-    assert f"| lite-16 | 4 | 1 | {rows[2]['smooth_l1']:.4f} |" in page
+    assert f"| light-2-2-h16 | 4 | 1 | {rows[2]['smooth_l1']:.4f} |" in page
     assert (tmp_path / "student_smooth_l1.png").stat().st_size > 1000
 
 
@@ -122,7 +130,7 @@ def test_a_gate_is_swept_and_drawn(
     costs = [row["macs_total"] for row in rows if row["tokens"] == 4]
     assert costs == sorted(costs[:6]) + sorted(costs[6:])
     path = tmp_path / "gate_sweep.json"
-    assert "| 4 | - | 16 |" in gate_sweep.section(path, weights_sha256(teacher))
+    assert "| 4 | - | 16 |" in gate_sweep.section(path, encoder_sha256(teacher))
     assert gate_sweep.section(path, "another teacher") == gate_sweep.section(tmp_path / "none.json", "") == ""
 
 
@@ -143,7 +151,7 @@ def test_a_teacher_without_a_set_is_trained_judged_and_drawn(
     assert [row["model"] for row in record["rows"]] == ["pre-trained without boxes", "teacher"] + 2 * [
         "random"
     ]
-    page = leave_one_out.section(tmp_path / "leave_one_out.json", weights_sha256(teacher))
+    page = leave_one_out.section(tmp_path / "leave_one_out.json", encoder_sha256(teacher))
     assert f"| teacher | - | - | - | {record['rows'][1]['metrics']['fewshot']['all_10shot']:.1f}" in page
 
 
@@ -176,8 +184,8 @@ def test_turned_clouds_keep_heights_and_radii() -> None:
 
 
 def test_every_run_can_be_made() -> None:
-    names = [run.name for run in student_table.all_runs()]
+    names = [run.name for run in student_runs.all_runs()]
     assert len(set(names)) == len(names)
     with torch.device("meta"):
-        for run in student_table.all_runs():
-            student_table.network(run, VIT_TI, "")
+        for run in student_runs.all_runs():
+            student_runs.network(run, VIT_TI, "")

@@ -11,7 +11,7 @@ import torch
 from foundry_edge.data.samples import load_samples
 from foundry_edge.data.shapes import TEST
 from foundry_edge.models.load import ASSETS, load_student, load_teacher
-from foundry_edge.models.store import weights_sha256
+from foundry_edge.models.store import encoder_sha256, weights_sha256
 from foundry_edge_runtime import Budget, Session, load_bundle
 from foundry_edge_runtime.bundle import Bundle
 from foundry_edge_runtime.grouping import group_points
@@ -45,7 +45,7 @@ def test_the_bundle_holds_the_ladder_and_nothing_else(bundle: Bundle) -> None:
 
 
 def test_teacher_student_and_bundle_belong_together(bundle: Bundle) -> None:
-    assert bundle.manifest.teacher_sha256 == weights_sha256(ASSETS / "teacher")
+    assert bundle.manifest.teacher_sha256 == encoder_sha256(ASSETS / "teacher")
     assert bundle.manifest.student_sha256 == weights_sha256(ASSETS / "student")
     assert load_student().config.teacher.labels == bundle.manifest.labels == load_teacher().config.labels
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import torch
 
 from foundry_edge.data.groupings import AUGMENT_DRAWS, augment, cached_groupings, group_shapes
 from foundry_edge.data.labels import canonical, merged, relabel
+from foundry_edge.data.npz import save_npz
 from foundry_edge.data.one_sided import one_sided
+from foundry_edge.data.scan_views import grouped_views, scan_view
 from foundry_edge.data.scenes import make_scenes
 from foundry_edge.data.shapes import ShapeSet, load_npz, load_sets
 from foundry_edge_runtime.errors import DataError
@@ -44,6 +47,34 @@ def test_y_up_sets_are_turned(tmp_path: Path) -> None:
 def test_points_of_another_form_are_refused(tmp_path: Path, points: np.ndarray) -> None:
     with pytest.raises(DataError, match=r"a\.npz.*points"):
         load_npz(write(tmp_path / "a.npz", points=points))
+
+
+@pytest.mark.parametrize("up", ["y", "z"])
+def test_a_set_that_is_written_is_read_back(tmp_path: Path, up: str) -> None:
+    parts = {"part": np.full((3, 50), 1, np.uint8), "part_names": ["leg", "seat"], "part_category": [0, 0]}
+    named = {"label": [0, -1, 0], "classes": ["chair"], "split": [0, 1, 1], "id": ["a", "b", "c"]}
+    for arrays in ({}, named, named | parts):
+        first = load_npz(write(tmp_path / "a.npz", up=up, **arrays))
+        save_npz(tmp_path / "b.npz", first)
+        second = asdict(load_npz(tmp_path / "b.npz"))
+        for name, value in (asdict(first) | {"name": "b"}).items():
+            np.testing.assert_array_equal(second[name], value, err_msg=name)
+
+
+def test_scan_views_are_turned_or_seen_from_one_side(tmp_path: Path) -> None:
+    shape = sphere(200)
+    shape[:, 2] *= 0.5
+    for view in range(4):
+        points, source = scan_view(shape, view, np.random.default_rng(view))
+        known = source >= 0
+        np.testing.assert_allclose(points[known, 2], shape[source[known], 2], atol=0.07)  # jittered copies
+        assert np.array_equal(points, shape) == (view == 0)
+        assert (len(set(source[known])) == 200) == (view % 2 == 0)
+    grouped = grouped_views(np.stack([shape, shape]), SPEC, 3, 0, tmp_path)
+    assert grouped.groups.shape[:2] == (2, 3)
+    again = grouped_views(np.stack([shape, shape]), SPEC, 3, 0, tmp_path)
+    assert torch.equal(grouped.centers, again.centers)
+    assert len(list(tmp_path.glob("groupings-*.pt"))) == 3
 
 
 def test_truncated_and_empty_data_are_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from foundry_edge.data.groupings import group_shapes
 from foundry_edge.models.config import StudentConfig, TeacherConfig
-from foundry_edge.models.store import save_weights, weights_sha256
+from foundry_edge.models.store import encoder_sha256, save_weights
 from foundry_edge.models.student import Student
 from foundry_edge.models.teacher import Teacher
 from foundry_edge_runtime.grouping import Preprocessing
@@ -41,7 +41,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def student(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("student")
-    config = StudentConfig(teacher=TINY, teacher_sha256=weights_sha256(teacher), tokens=(1, 4))
+    config = StudentConfig(teacher=TINY, teacher_sha256=encoder_sha256(teacher), tokens=(1, 4))
     torch.manual_seed(1)
     model = Student(config)
     trained = Teacher(TINY)

@@ -12,7 +12,7 @@ import torch
 
 from foundry_edge.data.samples import load_samples
 from foundry_edge.models.config import StudentConfig, TeacherConfig
-from foundry_edge.models.store import load_weights, save_weights, weights_sha256
+from foundry_edge.models.store import encoder_sha256, load_weights, save_weights
 from foundry_edge.models.student import Student
 from foundry_edge.models.teacher import Teacher
 from foundry_edge_calibration.clouds import group_clouds
@@ -35,7 +35,7 @@ def make_models(folder: Path, seed: int = 0) -> Path:
     teacher.tokenizer.calibrate_batch_norm(torch.from_numpy(groups))
     save_weights(folder / "teacher", TINY, teacher, half=True)
     load_weights(folder / "teacher", teacher)
-    config = StudentConfig(teacher=TINY, tokens=BUDGETS, teacher_sha256=weights_sha256(folder / "teacher"))
+    config = StudentConfig(teacher=TINY, tokens=BUDGETS, teacher_sha256=encoder_sha256(folder / "teacher"))
     student = Student(config)
     student.start_from(teacher)
     torch.nn.init.normal_(student.cau.enter.weight, std=0.02)

@@ -13,7 +13,7 @@ from foundry_edge.data.shapes import TEST
 from foundry_edge.models.config import StudentConfig
 from foundry_edge.models.fixed import FixedStudent
 from foundry_edge.models.load import load_student, load_teacher
-from foundry_edge.models.store import save_weights, weights_sha256
+from foundry_edge.models.store import encoder_sha256, save_weights, weights_sha256
 from foundry_edge.models.student import Student
 from foundry_edge_calibration.clouds import group_clouds
 from foundry_edge_export import ExportReport, export
@@ -31,7 +31,7 @@ def gated(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A student with a gate and cosine queries, not trained."""
     folder = tmp_path_factory.mktemp("gated")
     torch.manual_seed(0)
-    digest = weights_sha256(models / "teacher")
+    digest = encoder_sha256(models / "teacher")
     config = StudentConfig(teacher=TINY, tokens=(2, 4), gate=True, query="cosine", teacher_sha256=digest)
     student = Student(config)
     student.start_from(load_teacher(models / "teacher"))

@@ -18,6 +18,7 @@ from foundry_edge_export import ExportReport
 from foundry_edge_export.bundle_files import read_drafts
 from foundry_edge_export.compact import exact_in_half, store_in_half
 from foundry_edge_export.form import check_versions
+from foundry_edge_export.fp16 import computes_in_half, to_fp16
 from foundry_edge_export.graph import trace
 from foundry_edge_export.inference import InferenceStudent
 from foundry_edge_export.lint import lint
@@ -65,6 +66,21 @@ def test_nodes_are_named_after_their_modules(graphs: Graphs) -> None:
         names = [node.name for node in model.graph.node]
         assert len(set(names)) == len(names)
         assert wanted <= set(names)
+
+
+def test_a_head_with_a_hidden_layer_stays_in_full_precision() -> None:
+    torch.manual_seed(0)
+    sizes = TINY.model_copy(update={"head_hidden": 16})
+    student = Student(StudentConfig(teacher=sizes, tokens=(2,))).eval()
+    model, clouds = trace(student, 2), parity_clouds(SPEC)
+    assert torch_parity(student, model, 2, clouds).max_abs < 1e-4
+    inputs = torch.from_numpy(clouds.groups), torch.from_numpy(clouds.centers)
+    with torch.no_grad():
+        logits = student.classify(student(*inputs, 2))
+        torch.testing.assert_close(InferenceStudent(student, 2)(*inputs)[2], logits, atol=1e-5, rtol=1e-4)
+    maps = {node.name: node for node in to_fp16(model).graph.node if node.op_type == "MatMul"}
+    assert {"head.enter/MatMul", "head/MatMul"} <= set(maps)
+    assert all(computes_in_half(node) != name.startswith(("head", "dso")) for name, node in maps.items())
 
 
 def test_constants_are_folded(graphs: Graphs) -> None:

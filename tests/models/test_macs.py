@@ -47,6 +47,7 @@ FORMS: list[dict[str, object]] = [
     {"depth": 1, "routing": "soft"},
     {"cau_mlp": False},
     {"tokenizer": "lite", "lite_width": 16},
+    {"teacher": LABELLED.model_copy(update={"head_hidden": 64})},
 ]
 
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from foundry_edge import import_teacher, load_student, load_teacher
-from foundry_edge.models.load import model_digest
-from foundry_edge.models.store import weights_sha256
+from foundry_edge.models.load import model_digest, teacher_digest
+from foundry_edge.models.store import encoder_sha256, weights_sha256
 from foundry_edge.teachers.registry import ADAPTERS
 from foundry_edge_runtime.errors import CheckpointError
 from tests.teachers import published
@@ -127,6 +127,8 @@ def test_the_digest_of_a_teacher_is_that_of_what_is_read(save: Save, tmp_path: P
     import_teacher(path, tmp_path / "out")
     assert model_digest(path) == hashlib.sha256(path.read_bytes()).hexdigest()
     assert model_digest(tmp_path / "out") == weights_sha256(tmp_path / "out")
+    assert teacher_digest(path) == model_digest(path)
+    assert teacher_digest(tmp_path / "out") == encoder_sha256(tmp_path / "out")
 
 
 def test_a_file_is_no_model_folder(save: Save) -> None:

@@ -14,7 +14,7 @@ import torch
 from foundry_edge.cli.app import main
 from foundry_edge.data.samples import load_samples
 from foundry_edge.models.load import load_student, load_teacher
-from foundry_edge.models.store import save_weights, weights_sha256
+from foundry_edge.models.store import encoder_sha256, save_weights
 from foundry_edge.training import scene_distill
 from foundry_edge.training.scene_data import cut_scene, group_scenes, read_scenes, synthetic_scenes
 from foundry_edge.training.scene_distill import SceneReport, distill_scenes
@@ -33,7 +33,7 @@ QUICK = TrainSettings(steps=12, batch=4, learning_rate=1e-3, precision="32-true"
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_models(tmp_path_factory.mktemp("distil-scenes"))
     student = make_student(load_teacher(folder / "teacher"), mixing_blocks=1, residual="update")
-    digest = weights_sha256(folder / "teacher")
+    digest = encoder_sha256(folder / "teacher")
     save_weights(folder / "hybrid", student.config.model_copy(update={"teacher_sha256": digest}), student)
     return folder
 

@@ -59,7 +59,7 @@ class Accuracy(_Strict):
     value: float = Field(ge=0, le=100)
     samples: int = Field(ge=1)
     data: str
-    protocol: str = "linear-head"
+    protocol: str = "head"
 
 
 class Parity(_Strict):

@@ -1,0 +1,106 @@
+"""The runs of the student table: the paper's student, ours, ablations and baselines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from foundry_edge.models.compressed import Compressed
+from foundry_edge.models.config import TeacherConfig
+from foundry_edge.models.methods import make_method
+
+ELASTIC = (1, 2, 4, 8, 16)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run.
+
+    Attributes:
+        name: as in the tables.
+        choices: arguments of `make_method`.
+        headline: repeated with every seed; the others run with seed 0 alone.
+        share: of the steps (a dedicated student gets half of an elastic one's).
+        freeze_encoder: keep the teacher's blocks.
+        specialist: learn a task's logits and labels in place of the features.
+    """
+
+    name: str
+    choices: dict[str, Any]
+    headline: bool = False
+    share: float = 1.0
+    freeze_encoder: bool = False
+    specialist: str = ""
+
+
+PAPER: dict[str, Any] = {"residual": "mapped", "mixing_blocks": 0, "cau_mlp": True, "tokenizer": "full"}
+"""The paper's form, with the default queries; the depth is all that is left."""
+HYBRID = PAPER | {"residual": "update", "mixing_blocks": 1}
+LITE = HYBRID | {"tokenizer": "lite"}
+LIGHT = LITE | {"mixing_blocks": 2, "depth": 2, "cau_mlp": False}
+"""What `distill` makes by default."""
+
+
+def _dso(name: str, headline: bool = False, **choices: Any) -> Run:
+    return Run(name, {"method": "dso", "tokens": ELASTIC, **PAPER, **choices}, headline)
+
+
+def all_runs() -> list[Run]:
+    """The paper's student, ours, ablations and baselines."""
+    return [
+        _dso("hybrid", True, **HYBRID),
+        _dso("update", residual="update"),
+        _dso("located"),
+        _dso("anchored", query="anchored"),
+        Run("fps", {"method": "fps", "tokens": ELASTIC}, True),
+        Run("kmeans", {"method": "kmeans", "tokens": ELASTIC}, True),
+        *(Run(f"truncation-{k}", {"method": "truncation", "depth": k}, k < 3) for k in (1, 2, 3, 0, 4, 6)),
+        _dso("learned", query="learned"),
+        Run("tome", {"method": "tome", "tokens": ELASTIC}),
+        Run("patchmerger", {"method": "patchmerger", "tokens": ELASTIC}),
+        Run("mimicry", {"method": "mimicry"}),
+        *(_dso(f"hybrid-depth-{k}", **HYBRID, depth=k) for k in (1, 2, 4, 6)),
+        _dso("hybrid-2", residual="update", mixing_blocks=2),
+        _dso("hybrid-soft", **HYBRID, routing="soft"),
+        _dso("update-soft", residual="update", routing="soft"),
+        _dso("update-depth-4", residual="update", depth=4),
+        _dso("cosine", query="cosine"),
+        Run("hybrid-frozen", {"method": "dso", "tokens": ELASTIC, **HYBRID}, freeze_encoder=True),
+        _dso("gate", residual="update", gate=True),
+        Run("fps-update", {"method": "fps", "tokens": ELASTIC, "residual": "update"}),
+        Run("kmeans-update", {"method": "kmeans", "tokens": ELASTIC, "residual": "update"}),
+        Run("tome-update", {"method": "tome", "tokens": ELASTIC, "residual": "update"}),
+        *(
+            Run(f"{name}-dedicated-{s}", {"method": "dso", "tokens": (s,), **more}, share=0.5)
+            for name, more in (("hybrid", HYBRID), ("light-2-2", LIGHT))
+            for s in (1, 4, 16)
+        ),
+        *(
+            Run(name, {"method": "dso", "tokens": ELASTIC, **HYBRID}, specialist=name)
+            for name in ("kd-classification", "kd-parts")
+        ),
+        _dso("lite-32", **LITE),
+        *(_dso(f"lite-32-depth-{k}", **LITE, depth=k) for k in (6, 4, 2)),
+        _dso("light-2-2", True, **LIGHT),
+        *(_dso(f"light-2-2-h{h}", **LIGHT, lite_width=h) for h in (16, 64)),
+        _dso("light-2-2-anchored", **LIGHT | {"query": "anchored"}),
+        _dso("hybrid-anchored", **HYBRID | {"query": "anchored"}),
+        *(_dso(f"light-1a{a}-2", **LIGHT | {"mixing_blocks": 1, "attention_blocks": a}) for a in (1, 2)),
+        *(_dso(f"light-{m}-4", **LIGHT | {"mixing_blocks": m, "depth": 4}) for m in (1, 0)),
+        *(
+            Run(f"light-2-2-{m}", {"method": m, "tokens": ELASTIC, **LIGHT}, True)
+            for m in ("fps", "kmeans", "tome")
+        ),
+        *(
+            Run(f"lite-truncation-{k}", {"method": "truncation", "depth": k, "tokenizer": "lite"}, k < 3)
+            for k in (1, 2, 3, 4)
+        ),
+        _dso("hybrid-32", **HYBRID | {"tokens": (*ELASTIC, 32)}),
+    ]
+
+
+def network(run: Run, teacher: TeacherConfig, digest: str) -> Compressed:
+    """The network of a run; SuperToken students keep all blocks unless the run says less."""
+    depth = {"depth": teacher.depth - run.choices.get("mixing_blocks", 1)}
+    whole = depth if run.choices["method"] == "dso" else {}
+    return make_method(teacher=teacher, digest=digest, **whole | run.choices)
