@@ -63,7 +63,9 @@ def accuracy(rung: EvaluatedRung, head: ClassificationHead, data: GroupedShapes,
 
 
 def subjects() -> Iterator[tuple[str, EvaluatedRung, ClassificationHead]]:
-    """Teacher, student at every budget, INT8 engines; each with its head.
+    """Teacher, student at every budget, INT8 engines, each with its head; the student with the teacher's too.
+
+    The last is what `distill` leaves, which fits no head.
 
     Raises:
         DataError: an embedded model has no head.
@@ -73,6 +75,7 @@ def subjects() -> Iterator[tuple[str, EvaluatedRung, ClassificationHead]]:
         raise DataError("the embedded models have no head", remedy="make them with scripts/embed.py")
     yield from (("teacher", rung, teacher) for rung in open_rungs("embedded:teacher"))
     yield from (("student", rung, student) for rung in open_rungs("embedded:student"))
+    yield from (("student, teacher's head", rung, teacher) for rung in open_rungs("embedded:student"))
     yield from (("bundle", rung, student) for rung in open_rungs(BUNDLE, precision="int8"))
 
 

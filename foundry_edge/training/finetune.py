@@ -33,8 +33,8 @@ from foundry_edge_runtime.files import write_text
 Task = Literal["classification", "parts"]
 TASKS = ("classification", "parts")
 VARIANTS = 3
-JUDGED = ("accuracy", "turned_one_side", "turned")
-"""Metrics of classification: the share named rightly, in percent, in the views of `scan_view`."""
+JUDGED = {"accuracy": 0, "turned": 2, "turned_one_side": 1}
+"""Metrics of classification, the share named rightly in percent, and which view of `scan_view` it is of."""
 
 
 @dataclass(frozen=True)
@@ -209,11 +209,11 @@ def _classification(
     module: Any = model.module
     module.head = head.requires_grad_(False)
     save_weights(stages.folder, config, module)
-    tests = dict(zip(JUDGED, grouped_views(check.xyz, spec, len(JUDGED), 0, cache).variants(), strict=True))
+    tests = grouped_views(check.xyz, spec, len(JUDGED), 0, cache).variants()
     return [
         {
-            name: judge_classifier(model, head, test, check.label, budget)["accuracy"]
-            for name, test in tests.items()
+            name: judge_classifier(model, head, tests[view], check.label, budget)["accuracy"]
+            for name, view in JUDGED.items()
         }
         for budget in budgets
     ]
