@@ -48,6 +48,7 @@ FAMILIES = {
     "mimicry": ("grey", "v"),
 }
 """What the plots show, and how."""
+REFERENCES = ("teacher", "random")
 KEYS = {"test": "linear", "10-shot": "10-shot", "instance_miou": "part mIoU"}
 """Probe -> how a column calls it."""
 
@@ -107,6 +108,72 @@ def quality(points: list[Point], sets: list[str]) -> str:
         row += [cell(p.values("probes", name, what), 1) for name, what in columns]
         rows.append(row)
     return table(header, rows)
+
+
+def _of_light(*names: str) -> list[str]:
+    return [f"light-2-2-{name}" for name in names]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A question that some of the rows answer.
+
+    Attributes:
+        title: above the table.
+        text: what differs between the rows.
+        runs: in the order of the table.
+        budgets: of the runs that have any.
+    """
+
+    title: str
+    text: str
+    runs: tuple[str, ...]
+    budgets: tuple[int, ...] = (1, 4, 16)
+
+    def parts(self, points: list[Point], sets: list[str]) -> list[str]:
+        """Title, text and table, with the references above; [] where none of the runs is there."""
+        asked = [p for p in points if p.run in self.runs and p.tokens in (*self.budgets, None)]
+        asked.sort(key=lambda p: (p.tokens or 0, self.runs.index(p.run)))
+        references = [p for p in points if p.run in REFERENCES]
+        return [f"### {self.title}", self.text, quality([*references, *asked], sets)] if asked else []
+
+
+COMPARISONS = (
+    Comparison(
+        "Which tokens merge",
+        "The form that `distill` makes by default, at equal s: its own assignment (`light-2-2`, located "
+        "queries), anchored queries, FPS, K-means, ToMe; above, at lower cost, depth truncation with the "
+        "same tokenizer.",
+        (
+            "lite-truncation-1",
+            "lite-truncation-2",
+            "light-2-2",
+            *_of_light("anchored", "fps", "kmeans", "tome"),
+        ),
+    ),
+    Comparison(
+        "Which tokens merge, in the paper's form",
+        "No block on all tokens, all blocks on the SuperTokens, the teacher's own tokenizer: plain DSO "
+        "(`learned`), other queries, FPS, K-means, ToMe, PatchMerger.",
+        ("learned", "cosine", "anchored", "located", "fps", "kmeans", "tome", "patchmerger"),
+    ),
+    Comparison(
+        "One elastic student and dedicated ones",
+        "The elastic student has twice the steps of each dedicated one, and serves five budgets.",
+        ("light-2-2", *_of_light("dedicated-1", "dedicated-4", "dedicated-16")),
+    ),
+    Comparison(
+        "One universal student and two specialists, crossed over the tasks",
+        "`hybrid` learns the teacher's features; the specialists, of its form and with as many steps, the "
+        "logits of one task and its labels. Each is judged on both by probes on its frozen features.",
+        ("hybrid", "kd-classification", "kd-parts"),
+    ),
+    Comparison(
+        "How wide the light tokenizer is",
+        "h = 16, 32 (the default) and 64 in the default form.",
+        ("light-2-2-h16", "light-2-2", "light-2-2-h64"),
+    ),
+)
 
 
 def cost(points: list[Point]) -> str:
@@ -267,7 +334,8 @@ def page(
         "ten training shapes per class. `teacher` is the teacher itself, `random` is random weights with "
         "calibrated batch norms.",
         *map(recipe_line, recipes),
-        "### Quality",
+        *(part for one in COMPARISONS for part in one.parts(points, sets)),
+        "### All rows",
         quality(points, sets),
         "### Cost",
         "Multiply-accumulates of one cloud, attention included; a scene has 9375 groups, all of which "

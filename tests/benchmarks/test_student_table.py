@@ -165,7 +165,10 @@ def test_shapes_are_named_whole_turned_and_from_one_side(
     scan_views.main()
     record = json.loads((tmp_path / "scan_views.json").read_text())
     assert record["samples"] == 10
-    assert [row["model"] for row in record["rows"]] == ["teacher", *5 * ["student"], *5 * ["bundle"]]
+    assert [row["model"] for row in record["rows"]] == [
+        "teacher",
+        *(name for name in ("student", "student, teacher's head", "bundle") for _ in range(5)),
+    ]
     for row in record["rows"]:
         assert list(row["accuracy"]) == list(scan_views.COLUMNS)
         assert all(0 <= value <= 100 for value in row["accuracy"].values())
