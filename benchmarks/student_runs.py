@@ -95,6 +95,10 @@ def all_runs() -> list[Run]:
             Run(f"lite-truncation-{k}", {"method": "truncation", "depth": k, "tokenizer": "lite"}, k < 3)
             for k in (1, 2, 3, 4)
         ),
+        Run(
+            "lite-truncation-2-h64",
+            {"method": "truncation", "depth": 2, "tokenizer": "lite", "lite_width": 64},
+        ),
         _dso("hybrid-32", **HYBRID | {"tokens": (*ELASTIC, 32)}),
     ]
 

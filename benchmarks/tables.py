@@ -9,89 +9,23 @@ Only what was made of the teacher named, or of the weights that ship now, is dra
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
 from benchmarks import gate_sweep, leave_one_out, scan_views
 from benchmarks.markdown import cell, table
 from benchmarks.shipped import section
+from benchmarks.student_plots import PRICES, plot
+from benchmarks.student_points import Point, frontier, load, macs
 from foundry_edge.models.load import teacher_digest
-from foundry_edge_runtime.files import replacing, write_text
+from foundry_edge_runtime.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parents[1] / "docs"
-FAMILIES = {
-    "light-2-2": ("crimson", "D"),
-    "light-1a1-2": ("orchid", "D"),
-    "light-1a2-2": ("plum", "D"),
-    "light-2-2-fps": ("tab:blue", "s"),
-    "light-2-2-kmeans": ("tab:cyan", "s"),
-    "light-2-2-tome": ("tab:green", "s"),
-    "lite-truncation": ("dimgrey", "^"),
-    "hybrid": ("tab:red", "o"),
-    "hybrid-anchored": ("salmon", "o"),
-    "located": ("tab:orange", "o"),
-    "anchored": ("tab:purple", "o"),
-    "learned": ("tab:brown", "o"),
-    "fps": ("navy", "x"),
-    "kmeans": ("teal", "x"),
-    "tome": ("darkgreen", "x"),
-    "truncation": ("black", "^"),
-    "patchmerger": ("goldenrod", "v"),
-    "mimicry": ("grey", "v"),
-}
-"""What the plots show, and how."""
 REFERENCES = ("teacher", "random")
 KEYS = {"test": "linear", "10-shot": "10-shot", "instance_miou": "part mIoU"}
 """Probe -> how a column calls it."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """One method at one budget, over all its seeds."""
-
-    run: str
-    tokens: int | None
-    rows: tuple[dict[str, Any], ...]
-
-    def values(self, *keys: str) -> list[float]:
-        """A figure of every seed; empty where the rows lack it."""
-        found = []
-        for row in self.rows:
-            value: Any = row
-            for key in keys:
-                value = value.get(key, {}) if isinstance(value, dict) else {}
-            if isinstance(value, (int, float)):
-                found.append(float(value))
-        return found
-
-    def mean(self, *keys: str) -> float | None:
-        """Mean over the seeds."""
-        values = self.values(*keys)
-        return statistics.fmean(values) if values else None
-
-
-def load(folder: Path, teacher_sha256: str) -> tuple[list[Point], list[dict[str, Any]]]:
-    """Points of one teacher in order of their Smooth L1, and the recipes found."""
-    rows: dict[tuple[str, int | None], list[dict[str, Any]]] = {}
-    recipes: list[dict[str, Any]] = []
-    for path in sorted(folder.glob("student_*.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if record["recipe"]["teacher_sha256"] != teacher_sha256:
-            continue
-        if record["recipe"] not in recipes:
-            recipes.append(record["recipe"])
-        for row in record["rows"]:
-            rows.setdefault((row["run"], row["tokens"]), []).append(row)
-    points = [Point(run, tokens, tuple(found)) for (run, tokens), found in rows.items()]
-    return sorted(points, key=lambda p: (p.mean("smooth_l1") is None, p.mean("smooth_l1") or 0.0)), recipes
 
 
 def quality(points: list[Point], sets: list[str]) -> str:
@@ -170,8 +104,8 @@ COMPARISONS = (
     ),
     Comparison(
         "How wide the light tokenizer is",
-        "h = 16, 32 (the default) and 64 in the default form.",
-        ("light-2-2-h16", "light-2-2", "light-2-2-h64"),
+        "h = 16, 32 (the default) and 64 in the default form, and of truncation to two blocks.",
+        (*_of_light("h16"), "light-2-2", *_of_light("h64"), "lite-truncation-2", "lite-truncation-2-h64"),
     ),
 )
 
@@ -180,17 +114,17 @@ def cost(points: list[Point]) -> str:
     """Every method and budget: what it costs, and whether something cheaper is better."""
     header = ["method", "s", "Smooth L1", "MMACs", "without tokenizer", "GMACs, scene", "weights MB"]
     header += ["latency, teacher = 1", "frontier"]
-    best = {(p.run, p.tokens) for p in frontier(points, _macs)}
+    best = {(p.run, p.tokens) for p in frontier(points, macs)}
     rows = []
-    for p in sorted((p for p in points if p.mean("macs_total")), key=_macs):
+    for p in sorted((p for p in points if p.mean("macs_total")), key=macs):
         tokenizer = p.mean("macs", "tokenizer") or 0.0
         rows.append(
             [
                 p.run,
                 _tokens(p),
                 cell(p.values("smooth_l1"), 4),
-                f"{_macs(p) / 1e6:.1f}",
-                f"{(_macs(p) - tokenizer) / 1e6:.1f}",
+                f"{macs(p) / 1e6:.1f}",
+                f"{(macs(p) - tokenizer) / 1e6:.1f}",
                 f"{(p.mean('macs_scene') or 0.0) / 1e9:.1f}",
                 f"{(p.mean('weight_bytes') or 0.0) / 1e6:.1f}",
                 cell(p.values("latency", "ratio"), 2),
@@ -200,63 +134,8 @@ def cost(points: list[Point]) -> str:
     return table(header, rows)
 
 
-def _macs(point: Point) -> float:
-    return point.mean("macs_total") or 0.0
-
-
 def _tokens(point: Point) -> str:
     return "-" if point.tokens is None else str(point.tokens)
-
-
-def frontier(points: list[Point], price: Callable[[Point], float]) -> list[Point]:
-    """The points for which nothing of the same price or less has a lower Smooth L1."""
-    kept: list[Point] = []
-    for p in sorted(points, key=lambda p: (price(p), p.mean("smooth_l1") or 0.0)):
-        loss = p.mean("smooth_l1")
-        if loss is not None and price(p) > 0 and all(loss < (q.mean("smooth_l1") or 0.0) for q in kept):
-            kept.append(p)
-    return kept
-
-
-def plot(
-    points: list[Point], prices: dict[str, Callable[[Point], float]], what: list[str], out: Path
-) -> None:
-    """One panel per price, two in a row; lines join the budgets of one family."""
-    rows = -(-len(prices) // 2)
-    figure = Figure(figsize=(10.4, 4.0 * rows), layout="tight")
-    for axis, (label, price) in zip(figure.subplots(rows, 2).flat, prices.items(), strict=True):
-        for family, (colour, marker) in FAMILIES.items():
-            xy = sorted((price(p), p.mean(*what)) for p in points if _family(p) == family and p.mean(*what))
-            if xy:
-                axis.plot(*zip(*xy, strict=True), color=colour, marker=marker, label=family, linewidth=1.2)
-        for name, style in (("teacher", "-"), ("random", ":")):
-            level = next((p.mean(*what) for p in points if p.run == name), None)
-            if level:
-                axis.axhline(level, color="grey", linestyle=style, linewidth=1, label=name)
-        axis.set(xlabel=label, ylabel=" ".join(what[1:] or what))
-        axis.set_yscale("log" if what == ["smooth_l1"] else "linear")
-        axis.set_xscale("log")
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axis.xaxis.set_minor_formatter(NullFormatter())
-        axis.grid(alpha=0.3)
-    if axis.get_legend_handles_labels()[0]:
-        axis.legend(fontsize=8)
-    with replacing(out) as partial:
-        figure.savefig(partial, dpi=110, format="png", metadata={"Software": None})
-
-
-def _family(point: Point) -> str:
-    name = point.run
-    return next((f for f in ("truncation", "lite-truncation") if name.startswith(f + "-")), name)
-
-
-PRICES: dict[str, Callable[[Point], float]] = {
-    "MMACs": lambda p: _macs(p) / 1e6,
-    "GMACs of a scene of 9375 groups": lambda p: (p.mean("macs_scene") or 0.0) / 1e9,
-    "latency at batch 1, teacher = 1": lambda p: p.mean("latency", "ratio") or 0.0,
-    "weights, MB": lambda p: (p.mean("weight_bytes") or 0.0) / 1e6,
-}
 
 
 SHIPPED = (
