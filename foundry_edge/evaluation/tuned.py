@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import torch
 from rich.console import Console
 
+from foundry_edge.data.groupings import GroupedShapes, cached_groupings
 from foundry_edge.data.shape_set import TEST, TRAIN, ShapeSet
 from foundry_edge.evaluation.rungs import EvaluatedRung, folder_digest
 from foundry_edge.evaluation.subject import Judged
@@ -14,12 +16,14 @@ from foundry_edge.evaluation.summary import Metrics, mean_and_deviation
 from foundry_edge.models.load import load_model, model_folder
 from foundry_edge.models.model import Model
 from foundry_edge.training.classify import judge_classifier, mlp_head, tune_classifier
-from foundry_edge.training.finetune import default_settings, group_sides, labelled
+from foundry_edge.training.finetune import default_settings, labelled
 from foundry_edge.training.stages import Stages
 from foundry_edge_runtime.cache import cache_folder
 from foundry_edge_runtime.errors import InputError
 
 EPOCHS = 30.0
+VARIANTS = 3
+"""Subsets of the points of each training shape."""
 
 
 def fine_tuning(
@@ -68,9 +72,16 @@ def _tuned_once(
     model: Model, shapes: ShapeSet, budgets: tuple[int | None, ...], stages: Stages
 ) -> list[Metrics]:
     """The metrics of every budget after one training."""
-    train, test = group_sides(model, shapes, cache_folder() / "groupings")
+    train, test = _sides(model, shapes, cache_folder() / "groupings")
     fit, check = shapes.part(TRAIN), shapes.part(TEST)
     torch.manual_seed(stages.settings.seed)
     head = mlp_head(model.width, len(shapes.classes))
     tune_classifier(model, head, train, fit.label, budgets, stages)
     return [judge_classifier(model, head, test, check.label, budget) for budget in budgets]
+
+
+def _sides(model: Model, shapes: ShapeSet, cache: Path) -> tuple[GroupedShapes, GroupedShapes]:
+    """Groupings of the training side in several variants, and of the test side (the first N points)."""
+    spec = model.preprocessing
+    train = cached_groupings(shapes.part(TRAIN).xyz, spec, VARIANTS, 0, cache)
+    return train, cached_groupings(shapes.part(TEST).xyz, spec, 1, 0, cache)

@@ -12,7 +12,6 @@ import torch
 from pydantic import BaseModel
 from rich.console import Console
 
-from foundry_edge.data.groupings import GroupedShapes, cached_groupings
 from foundry_edge.data.scan_views import grouped_views
 from foundry_edge.data.shape_set import TEST, TRAIN, ShapeSet
 from foundry_edge.evaluation.one_set import one_set
@@ -32,7 +31,6 @@ from foundry_edge_runtime.files import write_text
 
 Task = Literal["classification", "parts"]
 TASKS = ("classification", "parts")
-VARIANTS = 3
 JUDGED = {"accuracy": 0, "turned": 2, "turned_one_side": 1}
 """Metrics of classification, the share named rightly in percent, and which view of `scan_view` it is of."""
 
@@ -186,13 +184,6 @@ def budgets_of(model: Model, tokens: tuple[int, ...] | None) -> tuple[int | None
 
 def _made_of(student: str | Path, shapes: ShapeSet, task: str) -> dict[str, str | int]:
     return {"model": model_digest(student), "data": shapes.name, "task": task, "shapes": len(shapes)}
-
-
-def group_sides(model: Model, shapes: ShapeSet, cache: Path) -> tuple[GroupedShapes, GroupedShapes]:
-    """Groupings of the training side (several variants) and of the test side (the first N points)."""
-    spec = model.preprocessing
-    train = cached_groupings(shapes.part(TRAIN).xyz, spec, VARIANTS, 0, cache)
-    return train, cached_groupings(shapes.part(TEST).xyz, spec, 1, 0, cache)
 
 
 def _classification(
