@@ -58,7 +58,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         self._trained = [one for one in self.student.parameters() if one.requires_grad]
-        self._optimiser = torch.optim.AdamW(self._trained, lr=1e-4)
+        self._optimiser = torch.optim.AdamW(self._trained, lr=1e-4, fused=True)
 
     def __call__(self) -> None:
         """One step: forward, backward, clipping, AdamW."""

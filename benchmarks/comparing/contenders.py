@@ -19,7 +19,6 @@ from foundry_edge.models.macs import compressed_macs, teacher_macs, tokenizer_ma
 from foundry_edge.models.methods import make_method
 from foundry_edge.models.student import Student
 from foundry_edge.models.teacher import Teacher
-from foundry_edge_export.inference import InferenceStudent
 from foundry_edge_runtime.backends.registry import DEFAULT, backend_statuses
 from foundry_edge_runtime.bundle import load_bundle
 from foundry_edge_runtime.pointcloud import FloatArray
@@ -108,15 +107,14 @@ def _students(setting: Setting) -> Iterator[Contender]:
         return in_torch(_Counted(as_published(_seeded(Student, student)), s), setting)
 
     def rewritten() -> Runner:
-        return in_torch(InferenceStudent(_seeded(Student, student), s), setting)
+        return in_torch(_Counted(_seeded(Student, student), s), setting)
 
     yield Contender(f"student as published, s={s}, torch", macs + saved_macs(config), naive)
     yield Contender(f"student rewritten exactly, s={s}, torch", macs, rewritten)
     tokenizer = tokenizer_macs(config)
     published = partial(_tokenizer, setting, as_published)
     yield Contender("tokenizer alone, published, torch", tokenizer + saved_macs(config), published)
-    rewrite = partial(_tokenizer, setting, lambda student: InferenceStudent(student, s))
-    yield Contender("tokenizer alone, rewritten, torch", tokenizer, rewrite)
+    yield Contender("tokenizer alone, rewritten, torch", tokenizer, partial(_tokenizer, setting))
     tome = make_method("tome", config, "", tokens=(s,))
     total = sum(compressed_macs(tome.config, s).values())
     yield Contender(f"ToMe, s={s}, torch", total, partial(in_torch, _Counted(tome.eval(), s), setting))
@@ -144,7 +142,7 @@ def backends(device: str) -> list[str]:
     return [one.name for one in backend_statuses() if one.available and one.name != DEFAULT]
 
 
-def _tokenizer(setting: Setting, form: Callable[[Student], nn.Module]) -> Runner:
+def _tokenizer(setting: Setting, form: Callable[[nn.Module], nn.Module] = nn.Module.eval) -> Runner:
     """A tokenizer in one form, without the rest of its student."""
     student = StudentConfig(teacher=setting.config, tokens=(setting.tokens,), query="learned")
     return in_torch(_Alone(form(_seeded(Student, student))), setting)
