@@ -86,6 +86,10 @@ def all_runs() -> list[Run]:
         _dso("light-2-2-anchored", **LIGHT | {"query": "anchored"}),
         _dso("hybrid-anchored", **HYBRID | {"query": "anchored"}),
         *(_dso(f"light-1a{a}-2", **LIGHT | {"mixing_blocks": 1, "attention_blocks": a}) for a in (1, 2)),
+        *(
+            _dso(f"light-{m}-2-r{r:g}", **LIGHT | {"mixing_blocks": m, "mlp_ratio": r})
+            for m, r in ((2, 1.0), (3, 1.0), (4, 1.0), (2, 2.0), (3, 2.0))
+        ),
         *(_dso(f"light-{m}-4", **LIGHT | {"mixing_blocks": m, "depth": 4}) for m in (1, 0)),
         *(
             Run(f"light-2-2-{m}", {"method": m, "tokens": ELASTIC, **LIGHT}, True)
@@ -94,6 +98,13 @@ def all_runs() -> list[Run]:
         *(
             Run(f"lite-truncation-{k}", {"method": "truncation", "depth": k, "tokenizer": "lite"}, k < 3)
             for k in (1, 2, 3, 4)
+        ),
+        *(
+            Run(
+                f"lite-truncation-{k}-r1",
+                {"method": "truncation", "depth": k, "tokenizer": "lite", "mlp_ratio": 1.0},
+            )
+            for k in (2, 3, 4)
         ),
         Run(
             "lite-truncation-2-h64",

@@ -44,6 +44,10 @@ AttentionBlocks = Annotated[
     int | None,
     typer.Option(help="Blocks after them that run on all tokens too, without their MLP.", min=0),
 ]
+MlpRatio = Annotated[
+    float | None,
+    typer.Option(help="Hidden width of the MLPs on all tokens, over d [default: the teacher's].", min=0.01),
+]
 Depth = Annotated[
     int | None,
     typer.Option(

@@ -45,8 +45,17 @@ class TeacherConfig(BaseModel):
 
 HEAD_FIELDS = ("labels", "head_hidden")
 """Fields of a `TeacherConfig` that say nothing of its features."""
+MLP_RATIO = "hidden width of the MLPs on all c tokens, over d; None: the teacher's"
 VIT_TI = TeacherConfig(width=192, depth=12, heads=3)
 VIT_S = TeacherConfig(width=384, depth=12, heads=6)
+
+
+def mlp_fits(teacher: TeacherConfig, mlp_ratio: float | None) -> None:
+    """Raise ValueError unless MLPs of that ratio can be cut out of the teacher's."""
+    if mlp_ratio is not None and not 1 <= int(teacher.width * mlp_ratio) <= teacher.width * teacher.mlp_ratio:
+        raise ValueError(
+            f"mlp_ratio {mlp_ratio:g} exceeds the teacher's {teacher.mlp_ratio:g}, or is nothing"
+        )
 
 
 class CompressedConfig(BaseModel):
@@ -72,6 +81,7 @@ class StudentConfig(CompressedConfig):
     method: str = Field("dso", description="from c tokens to s: a name in foundry_edge.models.reducers")
     query: Query = Field("anchored", description="how DSO's queries are formed")
     mixing_blocks: int = Field(0, ge=0, description="leading teacher blocks that run on all c tokens")
+    mlp_ratio: float | None = Field(None, gt=0, description=MLP_RATIO)
     attention_blocks: int = Field(
         0, ge=0, description="the blocks after them that run on all c tokens too, without their MLP"
     )
@@ -102,6 +112,7 @@ class StudentConfig(CompressedConfig):
 
     @model_validator(mode="after")
     def _blocks_fit(self) -> StudentConfig:
+        mlp_fits(self.teacher, self.mlp_ratio)
         left = self.teacher.depth - self.all_token_blocks
         if left < 1 or self.encoder_depth > left:
             raise ValueError(

@@ -45,6 +45,7 @@ class Choices(TypedDict, total=False):
         query: how DSO's queries are formed.
         mixing_blocks: leading teacher blocks that run on all tokens.
         attention_blocks: the blocks after them, on all tokens too, without their MLP.
+        mlp_ratio: hidden width of the MLPs on all tokens, over d.
         depth: blocks on the SuperTokens (of a truncated or small model: all its blocks).
         width: of the small model of ``mimicry``.
         heads: of the small model of ``mimicry``.
@@ -60,6 +61,7 @@ class Choices(TypedDict, total=False):
     query: Query | None
     mixing_blocks: int | None
     attention_blocks: int | None
+    mlp_ratio: float | None
     depth: int | None
     width: int | None
     heads: int | None

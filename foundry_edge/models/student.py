@@ -29,8 +29,9 @@ class Student(Compressed):
         super().__init__(config)
         size = config.teacher
         self.config = config
+        ratio = config.mlp_ratio or size.mlp_ratio
         self.mixing = nn.ModuleList(
-            Block(size.width, size.heads, size.mlp_ratio, size.qkv_bias) for _ in range(config.mixing_blocks)
+            Block(size.width, size.heads, ratio, size.qkv_bias) for _ in range(config.mixing_blocks)
         )
         self.mixing.extend(
             AttentionBlock(size.width, size.heads, size.qkv_bias) for _ in range(config.attention_blocks)
@@ -57,12 +58,10 @@ class Student(Compressed):
         """
         super().start_from(teacher)
         theirs = [cast("Block", block) for block in teacher.encoder.blocks]
-        for number, mine in enumerate(self.mixing):
-            mine.load_state_dict(theirs[number].state_dict(), strict=number < self.config.mixing_blocks)
+        for mine, block in zip(self.mixing, theirs, strict=False):
+            cast("AttentionBlock", mine).start_from(block)
         taken = spread(len(self.mixing), len(theirs), self.config.encoder_depth)
-        for mine, number in zip(self.encoder.blocks, taken, strict=True):
-            mine.load_state_dict(theirs[number].state_dict())
-        self.encoder.norm.load_state_dict(teacher.encoder.norm.state_dict())
+        self.encoder.start_from(teacher.encoder, taken)
         self.cau.start_from(theirs[-1], silent=self.config.residual == "update")
 
     def mix(self, tokens: Tensor, positions: Tensor, centers: Tensor) -> Tensor:

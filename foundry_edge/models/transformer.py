@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
@@ -53,6 +56,16 @@ class Mlp(nn.Module):
         out: Tensor = self.fc2(gelu(self.fc1(x)))
         return out
 
+    @torch.no_grad()
+    def start_from(self, other: Mlp) -> None:
+        """Copy an MLP of as many hidden units, or of more those that weigh most, |in| x |out|."""
+        weight = other.fc1.weight.norm(dim=1) * other.fc2.weight.norm(dim=0)
+        kept = weight.topk(len(self.fc1.weight)).indices.sort().values
+        self.fc1.weight.copy_(other.fc1.weight[kept])
+        self.fc1.bias.copy_(other.fc1.bias[kept])
+        self.fc2.weight.copy_(other.fc2.weight[:, kept])
+        self.fc2.bias.copy_(other.fc2.bias)
+
 
 class AttentionBlock(nn.Module):
     """x + attention(norm(x)): a block without its MLP, which is two thirds of its products."""
@@ -66,6 +79,11 @@ class AttentionBlock(nn.Module):
         """(B, n, d) to (B, n, d); ``mask`` (B, 1, 1, n) is True for rows that may be attended to."""
         attended: Tensor = x + self.attn(self.norm1(x), mask)
         return attended
+
+    def start_from(self, other: Block) -> None:
+        """Copy what this block has of a whole one."""
+        self.norm1.load_state_dict(other.norm1.state_dict())
+        self.attn.load_state_dict(other.attn.state_dict())
 
 
 class Block(AttentionBlock):
@@ -81,6 +99,12 @@ class Block(AttentionBlock):
         x = super().forward(x, mask)
         out: Tensor = x + self.mlp(self.norm2(x))
         return out
+
+    def start_from(self, other: Block) -> None:
+        """Copy a block whose MLP is as wide or wider (`Mlp.start_from`)."""
+        super().start_from(other)
+        self.norm2.load_state_dict(other.norm2.state_dict())
+        self.mlp.start_from(other.mlp)
 
 
 class Encoder(nn.Module):
@@ -103,6 +127,12 @@ class Encoder(nn.Module):
         for block in self.blocks:
             tokens = block(tokens + positions, mask)
         return tokens
+
+    def start_from(self, other: Encoder, numbers: Sequence[int]) -> None:
+        """Copy the norm, and the blocks with these zero-based numbers."""
+        self.norm.load_state_dict(other.norm.state_dict())
+        for mine, number in zip(self.blocks, numbers, strict=True):
+            cast("Block", mine).start_from(cast("Block", other.blocks[number]))
 
     def hidden_states(self, tokens: Tensor, positions: Tensor, layers: tuple[int, ...]) -> list[Tensor]:
         """Outputs (B, n, d) of the blocks with these one-based numbers, without the final norm."""

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from foundry_edge.models.compressed import Compressed, Reconstruction
-from foundry_edge.models.config import CompressedConfig
+from foundry_edge.models.config import MLP_RATIO, CompressedConfig, mlp_fits
 from foundry_edge.models.reducer import Sampling
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.models.transformer import Encoder
@@ -20,9 +20,11 @@ class TruncationConfig(CompressedConfig):
 
     kind: Literal["truncation"] = "truncation"
     depth: int = Field(1, ge=0, description="k: leading blocks kept; 0 leaves the tokens and the norm")
+    mlp_ratio: float | None = Field(None, gt=0, description=MLP_RATIO)
 
     @model_validator(mode="after")
     def _depth_fits(self) -> TruncationConfig:
+        mlp_fits(self.teacher, self.mlp_ratio)
         if self.depth > self.teacher.depth:
             raise ValueError(f"depth {self.depth} exceeds the teacher's {self.teacher.depth} blocks")
         return self
@@ -37,15 +39,15 @@ class Truncation(Compressed):
         super().__init__(config)
         size = config.teacher
         self.config = config
-        self.encoder = Encoder(size.width, config.depth, size.heads, size.mlp_ratio, size.qkv_bias)
+        ratio = config.mlp_ratio or size.mlp_ratio
+        self.encoder = Encoder(size.width, config.depth, size.heads, ratio, size.qkv_bias)
         self.train(False)
 
     @torch.no_grad()
     def start_from(self, teacher: Teacher) -> None:
         """Copy tokenizer, positions, head, the first k blocks and the norm."""
         super().start_from(teacher)
-        kept = set(self.encoder.state_dict())
-        self.encoder.load_state_dict({k: v for k, v in teacher.encoder.state_dict().items() if k in kept})
+        self.encoder.start_from(teacher.encoder, range(self.config.depth))
 
     def reconstruct(
         self, tokens: Tensor, centers: Tensor, count: int = 0, sampling: Sampling | None = None

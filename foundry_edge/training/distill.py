@@ -121,8 +121,8 @@ def distill(
         views: views per shape, the first plain, the others augmented.
         settings: optimisation settings.
         resume: continue from the checkpoint in ``out``.
-        choices: tokens, query, mixing_blocks, attention_blocks, depth, width, heads, routing, residual,
-            cau_mlp, gate, tokenizer, lite_width: see `Choices`.
+        choices: tokens, query, mixing_blocks, attention_blocks, mlp_ratio, depth, width, heads, routing,
+            residual, cau_mlp, gate, tokenizer, lite_width: see `Choices`.
 
     Raises:
         InputError: an option is out of range, or means nothing to the method.

@@ -65,6 +65,7 @@ def test_every_kind_of_queries_folds_exactly(query: Query, count: int, routing: 
     [
         {"mixing_blocks": 1},
         {"attention_blocks": 1},
+        {"mixing_blocks": 1, "mlp_ratio": 1.0},
         {"residual": "update"},
         {"routing": "soft"},
         {"depth": 1},

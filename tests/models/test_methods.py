@@ -94,6 +94,26 @@ def test_attention_blocks_are_the_teachers_next_ones_without_their_mlp(
     assert not [name for name, _ in student.mixing.named_parameters() if "mlp" in name or "norm2" in name]
 
 
+def test_narrow_mlps_keep_the_hidden_units_that_weigh_most(teacher: Teacher, clouds: Clouds) -> None:
+    theirs = cast("Block", teacher.encoder.blocks[0])
+    with torch.no_grad():
+        theirs.mlp.fc2.weight[:, 5:] = 0.0  # all others weigh nothing
+    student = _student(teacher, mixing_blocks=1, mlp_ratio=0.25)
+    truncated = make_method("truncation", TINY, "", depth=1, mlp_ratio=0.25)
+    truncated.start_from(teacher)
+    x = torch.randn(2, 7, TINY.width)
+    for mine in (student.mixing[0], cast("Truncation", truncated).encoder.blocks[0]):
+        assert len(cast("Block", mine).mlp.fc1.weight) == TINY.width // 4
+        torch.testing.assert_close(mine(x), theirs(x))
+
+
+@pytest.mark.parametrize("method", ["dso", "truncation"])
+@pytest.mark.parametrize("ratio", [8.0, 0.001])
+def test_a_mlp_is_no_wider_than_the_teachers_and_not_nothing(method: str, ratio: float) -> None:
+    with pytest.raises(InputError, match="exceeds the teacher's"):
+        make_method(method, TINY, "", mlp_ratio=ratio)
+
+
 def test_truncation_at_full_depth_is_the_teacher(teacher: Teacher, clouds: Clouds) -> None:
     model = make_method("truncation", TINY, "", depth=2)
     model.start_from(teacher)
