@@ -19,6 +19,7 @@ from foundry_edge.models.store import CONFIG, save_weights
 from foundry_edge.models.student import Student, spread
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.models.transformer import Block
+from foundry_edge.models.truncation import Truncation
 from foundry_edge_runtime.errors import CheckpointError, InputError
 from tests.models.conftest import TINY
 
