@@ -52,6 +52,7 @@ def setting_of(options: argparse.Namespace, work: Path) -> Any:
         config=config,
         tokens=4 if options.quick else 16,
         depths=(1,) if options.quick else (1, 4, 6),
+        light_depths=(1,) if options.quick else (1, 2),
         threads=options.threads,
         device=options.device,
         compiler=options.compiler and not options.quick,
@@ -62,10 +63,12 @@ def setting_of(options: argparse.Namespace, work: Path) -> Any:
 
 def prepare(options: argparse.Namespace, work: Path) -> None:
     """Write the graphs and bundles that contenders are loaded from."""
-    from benchmarks.comparing.prepared import student_bundle, teacher_graphs
+    from benchmarks.comparing.prepared import student_bundle, teacher_graphs, truncation_graphs
 
-    config = setting_of(options, work).config
+    setting = setting_of(options, work)
+    config = setting.config
     teacher_graphs(config, work)
+    truncation_graphs(config, setting.light_depths, work)
     if options.bundle:
         return
     if options.quick:

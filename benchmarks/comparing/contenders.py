@@ -52,6 +52,7 @@ class Setting:
         config: size of the teacher; its weights are random, which changes no time.
         tokens: s of the published student and of ToMe.
         depths: blocks of the truncated teachers.
+        light_depths: of those that have the light tokenizer.
         threads: CPU threads of every engine.
         device: cpu or cuda.
         compiler: whether torch.compile takes part (it compiles for a minute).
@@ -62,6 +63,7 @@ class Setting:
     config: TeacherConfig
     tokens: int
     depths: tuple[int, ...]
+    light_depths: tuple[int, ...]
     threads: int
     device: str
     compiler: bool
@@ -91,11 +93,16 @@ def _teachers(setting: Setting) -> Iterator[Contender]:
     yield Contender("teacher, torch with fused attention", published, partial(teacher, True))
     if setting.compiler:
         yield Contender("teacher, torch.compile", published, partial(teacher, True, True))
+    yield from _graphs("teacher", "teacher", published, setting)
+
+
+def _graphs(label: str, stem: str, macs: int, setting: Setting) -> Iterator[Contender]:
+    """Graphs of `benchmarks.comparing.prepared` in ONNX Runtime."""
     for precision in ("FP32", "INT8"):
         backend = DEFAULT if setting.device == "cpu" else f"{DEFAULT}:{setting.device}"
-        graph = (setting.work, f"teacher-{precision}.onnx", backend)
+        graph = (setting.work, f"{stem}-{precision}.onnx", backend)
         run = partial(opened, *graph, setting.threads)
-        yield Contender(f"teacher, ONNX Runtime {precision}", published, run, graph)
+        yield Contender(f"{label}, ONNX Runtime {precision}", macs, run, graph)
 
 
 def _students(setting: Setting) -> Iterator[Contender]:
@@ -123,6 +130,11 @@ def _students(setting: Setting) -> Iterator[Contender]:
         total = sum(compressed_macs(cut.config).values())
         label = f"truncation to {depth} block{'s' if depth > 1 else ''}, torch"
         yield Contender(label, total, partial(in_torch, _Counted(cut.eval(), 0), setting))
+    for depth in setting.light_depths:
+        light = make_method("truncation", config, "", depth=depth, tokenizer="lite")
+        total = sum(compressed_macs(light.config).values())
+        label = f"truncation to {depth} block{'s' if depth > 1 else ''}, light tokenizer"
+        yield from _graphs(label, f"truncation-{depth}", total, setting)
 
 
 def _rungs(label: str, folder: Path, setting: Setting) -> Iterator[Contender]:

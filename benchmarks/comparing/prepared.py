@@ -1,4 +1,4 @@
-"""Files that contenders are loaded from: graphs of the teacher, bundles of students with random weights."""
+"""Files that contenders are loaded from: graphs of whole and truncated teachers, bundles of students, random."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from benchmarks.comparing.contenders import example
 from benchmarks.comparing.published import as_published
@@ -26,7 +27,20 @@ INPUTS = ("groups", "centers")
 def teacher_graphs(config: TeacherConfig, folder: Path) -> None:
     """Write the teacher, as published, as ``teacher-FP32.onnx`` and ``teacher-INT8.onnx``."""
     torch.manual_seed(0)
-    module = as_published(Teacher(config)).requires_grad_(False)
+    _graphs(as_published(Teacher(config)), config, folder, "teacher")
+
+
+def truncation_graphs(config: TeacherConfig, depths: tuple[int, ...], folder: Path) -> None:
+    """Write the teacher's first blocks with the light tokenizer: ``truncation-<depth>-FP32.onnx`` and INT8."""
+    for depth in depths:
+        torch.manual_seed(0)
+        cut = make_method("truncation", config, "", depth=depth, tokenizer="lite")
+        _graphs(as_published(cut), config, folder, f"truncation-{depth}")
+
+
+def _graphs(module: nn.Module, config: TeacherConfig, folder: Path, name: str) -> None:
+    """Write a module as it is, in FP32 and quantised."""
+    module.requires_grad_(False)
     inputs = tuple(torch.from_numpy(one) for one in example(config, 2))
     batch = {0: torch.export.Dim("batch", min=1)}
     with _quiet():
@@ -42,8 +56,8 @@ def teacher_graphs(config: TeacherConfig, folder: Path) -> None:
         )
         if program is None:
             raise RuntimeError("torch.onnx.export returned nothing")
-        program.save(str(folder / "teacher-FP32.onnx"))
-        _quantise(config, folder / "teacher-FP32.onnx", folder / "teacher-INT8.onnx")
+        program.save(str(folder / f"{name}-FP32.onnx"))
+        _quantise(config, folder / f"{name}-FP32.onnx", folder / f"{name}-INT8.onnx")
 
 
 def _quantise(config: TeacherConfig, source: Path, target: Path) -> None:
