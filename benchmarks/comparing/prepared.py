@@ -1,4 +1,4 @@
-"""Files that contenders are loaded from: graphs of whole and truncated teachers, bundles of students, random."""
+"""Files that contenders are loaded from: graphs of whole and of cut teachers, bundles of random students."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def teacher_graphs(config: TeacherConfig, folder: Path) -> None:
 
 
 def truncation_graphs(config: TeacherConfig, depths: tuple[int, ...], folder: Path) -> None:
-    """Write the teacher's first blocks with the light tokenizer: ``truncation-<depth>-FP32.onnx`` and INT8."""
+    """Write first blocks with the light tokenizer, as ``truncation-<depth>-FP32.onnx`` and INT8."""
     for depth in depths:
         torch.manual_seed(0)
         cut = make_method("truncation", config, "", depth=depth, tokenizer="lite")
