@@ -88,7 +88,11 @@ def all_runs() -> list[Run]:
         *(_dso(f"light-1a{a}-2", **LIGHT | {"mixing_blocks": 1, "attention_blocks": a}) for a in (1, 2)),
         *(
             _dso(f"light-{m}-2-r{r:g}", **LIGHT | {"mixing_blocks": m, "mlp_ratio": r})
-            for m, r in ((2, 1.0), (3, 1.0), (4, 1.0), (2, 2.0), (3, 2.0))
+            for m, r in ((2, 1.0), (3, 1.0), (4, 1.0), (4, 0.5), (2, 2.0), (3, 2.0))
+        ),
+        *(
+            _dso(f"light-{m}-2-r1-h64", **LIGHT | {"mixing_blocks": m, "mlp_ratio": 1.0, "lite_width": 64})
+            for m in (2, 3)
         ),
         *(_dso(f"light-{m}-4", **LIGHT | {"mixing_blocks": m, "depth": 4}) for m in (1, 0)),
         *(
