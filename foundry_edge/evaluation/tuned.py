@@ -17,7 +17,7 @@ from foundry_edge.models.load import load_model, model_folder
 from foundry_edge.models.model import Model
 from foundry_edge.training.classify import judge_classifier, mlp_head, tune_classifier
 from foundry_edge.training.finetune import default_settings, labelled
-from foundry_edge.training.stages import Stages
+from foundry_edge.training.stages import FROZEN_SHARE, Stages
 from foundry_edge_runtime.cache import cache_folder
 from foundry_edge_runtime.errors import InputError
 
@@ -31,7 +31,7 @@ def fine_tuning(
 ) -> tuple[list[Metrics], int]:
     """Accuracy in percent after fine-tuning, one training per seed for all budgets together.
 
-    The recipe: the encoder frozen for two thirds of the epochs, then thawed; MLP head, label smoothing 0.2,
+    The recipe: the encoder frozen for a sixth of the epochs, then thawed; MLP head, label smoothing 0.2,
     random scale, AdamW. It resumes where it was interrupted.
 
     Args:
@@ -53,7 +53,8 @@ def fine_tuning(
         )
     shapes = labelled(judged.shapes)
     budgets = tuple(rung.tokens for rung in rungs)
-    key = hashlib.sha256(f"{folder_digest(model_folder(name))} {budgets}".encode() + shapes.xyz.tobytes())
+    recipe = f"{folder_digest(model_folder(name))} {budgets} {FROZEN_SHARE}"
+    key = hashlib.sha256(recipe.encode() + shapes.xyz.tobytes())
     root = cache_folder() / "finetune" / key.hexdigest()[:24]
     found: list[list[Metrics]] = []
     for seed in seeds:

@@ -16,7 +16,7 @@ from foundry_edge.models.model import Model
 from foundry_edge.training.augment import random_scale
 from foundry_edge.training.engine import Step
 from foundry_edge.training.head import fit_head
-from foundry_edge.training.stages import FROZEN_SHARE, THAWED_RATE, Stages, freeze
+from foundry_edge.training.stages import FROZEN_SHARE, Stages, freeze
 
 Labels = npt.NDArray[np.int64]
 SCALE = (0.6, 1.4)
@@ -109,8 +109,7 @@ def tune_classifier(
         freeze(model.module, True)
         stages.run("frozen", objective, len(labels), FROZEN_SHARE)
     freeze(model.module, False)
-    share = 1 - FROZEN_SHARE
-    stages.run("thawed", objective, len(labels), share, THAWED_RATE)
+    stages.run("thawed", objective, len(labels), 1 - FROZEN_SHARE)
     freeze(model.module, True)
     head.eval()
 

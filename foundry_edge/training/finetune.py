@@ -90,7 +90,7 @@ def finetune(
 
     The encoder is frozen first, then thawed (Point-JEPA, section 4.2). For classification the frozen stage
     is solved at once: the head is fitted to frozen features of the training side, by default as the linear
-    probe. For parts a head is trained on the frozen encoder for two thirds of the epochs. Every step draws
+    probe. For parts a head is trained on the frozen encoder for a sixth of the epochs. Every step draws
     one of the budgets. Classification is judged on the test side as it is, turned about the vertical, and
     turned and seen by one camera.
 

@@ -22,7 +22,7 @@ from foundry_edge.training.parts import (
     part_head_config,
     predict_parts,
 )
-from foundry_edge.training.stages import FROZEN_SHARE, THAWED_RATE, Stages, Tuning, freeze
+from foundry_edge.training.stages import FROZEN_SHARE, Stages, Tuning, freeze
 
 STATISTICS = 64
 """Training shapes whose tokens give the head its mean and deviation."""
@@ -73,7 +73,7 @@ def _tune(
     stages.run("frozen", objective, len(train), 1.0 if frozen else FROZEN_SHARE)
     if not frozen:
         freeze(model.module, False)
-        stages.run("thawed", objective, len(train), 1 - FROZEN_SHARE, THAWED_RATE)
+        stages.run("thawed", objective, len(train), 1 - FROZEN_SHARE)
         freeze(model.module, True)
     head.eval()
 
