@@ -8,6 +8,10 @@ cost twice the products for tokens that were no closer to the teacher's.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import cast
+
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
@@ -31,6 +35,16 @@ class LiteTokenizer(nn.Module):
         self.point = nn.Linear(hidden, 2 * hidden)
         self.group = nn.Linear(2 * hidden, 8 * hidden)
         self.leave = nn.Linear(8 * hidden, width)
+
+    @torch.no_grad()
+    def start_from(self, other: LiteTokenizer) -> None:
+        """Compute what a tokenizer as wide or narrower does: channels that it has not feed nothing yet."""
+        layers = zip(self.children(), other.children(), strict=True)
+        for mine, theirs in cast("Iterator[tuple[nn.Linear, nn.Linear]]", layers):
+            rows, columns = theirs.weight.shape
+            mine.weight[:rows, columns:] = 0.0
+            mine.weight[:rows, :columns] = theirs.weight
+            mine.bias[:rows] = theirs.bias
 
     def forward(self, groups: Tensor) -> Tensor:
         """Groups (B, c, K, 3), relative to their centres, to tokens (B, c, d)."""

@@ -225,9 +225,10 @@ def _start_tokenizer(student: Compressed) -> None:
     if not isinstance(student.tokenizer, LiteTokenizer):
         return
     known = load_student()
-    same = ("tokenizer", "lite_width", "teacher_sha256")
-    if all(getattr(known.config, name) == getattr(student.config, name) for name in same):
-        student.tokenizer.load_state_dict(known.tokenizer.state_dict())
+    mine, theirs = student.config, known.config
+    fits = mine.teacher_sha256 == theirs.teacher_sha256 and theirs.lite_width <= mine.lite_width
+    if fits and isinstance(known.tokenizer, LiteTokenizer):
+        student.tokenizer.start_from(known.tokenizer)
 
 
 def _made_of(

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from foundry_edge.models.lite_tokenizer import LiteTokenizer
 from foundry_edge.models.tokenizer import Tokenizer
 
 
@@ -41,3 +42,15 @@ def test_gradients_flow_through_the_folded_form() -> None:
     tokenizer(torch.randn(1, 4, 8, 3)).sum().backward()
     for name, parameter in tokenizer.named_parameters():
         assert parameter.grad is not None, name
+
+
+@pytest.mark.parametrize("hidden", [8, 12])
+def test_a_wider_light_tokenizer_starts_as_a_narrower_one_and_learns_with_all_of_it(hidden: int) -> None:
+    torch.manual_seed(0)
+    narrow, wide = LiteTokenizer(48, 8), LiteTokenizer(48, hidden)
+    wide.start_from(narrow)
+    groups = torch.randn(2, 4, 8, 3) * 0.1
+    torch.testing.assert_close(wide(groups), narrow(groups))
+    wide(groups).square().sum().backward()
+    assert wide.leave.weight.grad is not None
+    assert bool(wide.leave.weight.grad[:, 8 * 8 :].any()) == (hidden > 8)
