@@ -14,12 +14,17 @@ from foundry_edge_runtime.files import replacing
 FAMILIES = {
     "light-2-2": ("crimson", "D"),
     "light-2-2-h64": ("deeppink", "D"),
+    "light-2-2-r1": ("gold", "D"),
+    "light-3-2-r1": ("orange", "D"),
+    "light-4-2-r1": ("darkorange", "D"),
+    "light-3-2-r1-h64": ("firebrick", "*"),
     "light-1a1-2": ("orchid", "D"),
     "light-1a2-2": ("plum", "D"),
     "light-2-2-fps": ("tab:blue", "s"),
     "light-2-2-kmeans": ("tab:cyan", "s"),
     "light-2-2-tome": ("tab:green", "s"),
     "lite-truncation": ("dimgrey", "^"),
+    "lite-truncation-r1": ("silver", "^"),
     "hybrid": ("tab:red", "o"),
     "hybrid-anchored": ("salmon", "o"),
     "located": ("tab:orange", "o"),
@@ -73,4 +78,6 @@ def plot(
 
 def _family(point: Point) -> str:
     name = point.run
+    if name.startswith("lite-truncation-") and name.endswith("-r1"):
+        return "lite-truncation-r1"
     return next((f for f in ("truncation", "lite-truncation") if name.startswith(f + "-")), name)

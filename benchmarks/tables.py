@@ -103,6 +103,23 @@ COMPARISONS = (
         ("hybrid", "kd-classification", "kd-parts"),
     ),
     Comparison(
+        "How wide the MLPs on all tokens are",
+        "`r1`: as wide as a token, in place of four times that. Of SuperToken students with m blocks on all "
+        "tokens (`light-m-2`), of depth truncation, and with the wider tokenizer (`h64`).",
+        (
+            "lite-truncation-1",
+            "lite-truncation-2",
+            *(f"lite-truncation-{k}-r1" for k in (2, 3, 4)),
+            "light-1a1-2",
+            "light-2-2",
+            *(f"light-{m}-2-r1" for m in (2, 3, 4)),
+            "light-4-2-r0.5",
+            *_of_light("h64"),
+            *(f"light-{m}-2-r1-h64" for m in (2, 3)),
+            "lite-truncation-2-h64",
+        ),
+    ),
+    Comparison(
         "How wide the light tokenizer is",
         "h = 16, 32 (the default) and 64 in the default form, and of truncation to two blocks.",
         (*_of_light("h16"), "light-2-2", *_of_light("h64"), "lite-truncation-2", "lite-truncation-2-h64"),
