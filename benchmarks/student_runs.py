@@ -33,12 +33,19 @@ class Run:
     specialist: str = ""
 
 
-PAPER: dict[str, Any] = {"residual": "mapped", "mixing_blocks": 0, "cau_mlp": True, "tokenizer": "full"}
+PAPER: dict[str, Any] = {
+    "residual": "mapped",
+    "mixing_blocks": 0,
+    "mlp_ratio": 4.0,
+    "cau_mlp": True,
+    "tokenizer": "full",
+}
 """The paper's form, with the default queries; the depth is all that is left."""
 HYBRID = PAPER | {"residual": "update", "mixing_blocks": 1}
-LITE = HYBRID | {"tokenizer": "lite"}
+LITE_TOKENIZER: dict[str, Any] = {"tokenizer": "lite", "lite_width": 32}
+LITE = HYBRID | LITE_TOKENIZER
 LIGHT = LITE | {"mixing_blocks": 2, "depth": 2, "cau_mlp": False}
-"""What `distill` makes by default."""
+"""The form that assignments are compared in. `light-3-2-r1-h64` is what `distill` makes by default."""
 
 
 def _dso(name: str, headline: bool = False, **choices: Any) -> Run:
@@ -82,7 +89,7 @@ def all_runs() -> list[Run]:
         _dso("lite-32", **LITE),
         *(_dso(f"lite-32-depth-{k}", **LITE, depth=k) for k in (6, 4, 2)),
         _dso("light-2-2", True, **LIGHT),
-        *(_dso(f"light-2-2-h{h}", **LIGHT, lite_width=h) for h in (16, 64)),
+        *(_dso(f"light-2-2-h{h}", **LIGHT | {"lite_width": h}) for h in (16, 64)),
         _dso("light-2-2-anchored", **LIGHT | {"query": "anchored"}),
         _dso("hybrid-anchored", **HYBRID | {"query": "anchored"}),
         *(_dso(f"light-1a{a}-2", **LIGHT | {"mixing_blocks": 1, "attention_blocks": a}) for a in (1, 2)),
@@ -91,7 +98,11 @@ def all_runs() -> list[Run]:
             for m, r in ((2, 1.0), (3, 1.0), (4, 1.0), (4, 0.5), (2, 2.0), (3, 2.0))
         ),
         *(
-            _dso(f"light-{m}-2-r1-h64", **LIGHT | {"mixing_blocks": m, "mlp_ratio": 1.0, "lite_width": 64})
+            _dso(
+                f"light-{m}-2-r1-h64",
+                m == 3,
+                **LIGHT | {"mixing_blocks": m, "mlp_ratio": 1.0, "lite_width": 64},
+            )
             for m in (2, 3)
         ),
         *(_dso(f"light-{m}-4", **LIGHT | {"mixing_blocks": m, "depth": 4}) for m in (1, 0)),
@@ -100,19 +111,19 @@ def all_runs() -> list[Run]:
             for m in ("fps", "kmeans", "tome")
         ),
         *(
-            Run(f"lite-truncation-{k}", {"method": "truncation", "depth": k, "tokenizer": "lite"}, k < 3)
+            Run(f"lite-truncation-{k}", {"method": "truncation", "depth": k, **LITE_TOKENIZER}, k < 3)
             for k in (1, 2, 3, 4)
         ),
         *(
             Run(
                 f"lite-truncation-{k}-r1",
-                {"method": "truncation", "depth": k, "tokenizer": "lite", "mlp_ratio": 1.0},
+                {"method": "truncation", "depth": k, **LITE_TOKENIZER, "mlp_ratio": 1.0},
             )
             for k in (2, 3, 4)
         ),
         Run(
             "lite-truncation-2-h64",
-            {"method": "truncation", "depth": 2, "tokenizer": "lite", "lite_width": 64},
+            {"method": "truncation", "depth": 2, **LITE_TOKENIZER, "lite_width": 64},
         ),
         _dso("hybrid-32", **HYBRID | {"tokens": (*ELASTIC, 32)}),
     ]

@@ -38,7 +38,7 @@ Query = Annotated[
 ]
 MixingBlocks = Annotated[
     int | None,
-    typer.Option(help="Leading teacher blocks that run on all tokens [default: 2 for dso].", min=0),
+    typer.Option(help="Leading teacher blocks that run on all tokens [default: 3 for dso].", min=0),
 ]
 AttentionBlocks = Annotated[
     int | None,
@@ -46,7 +46,10 @@ AttentionBlocks = Annotated[
 ]
 MlpRatio = Annotated[
     float | None,
-    typer.Option(help="Hidden width of the MLPs on all tokens, over d [default: the teacher's].", min=0.01),
+    typer.Option(
+        help="Hidden width of the MLPs on all tokens, over d [default: 1 for dso, else the teacher's].",
+        min=0.01,
+    ),
 ]
 Depth = Annotated[
     int | None,
@@ -77,7 +80,7 @@ Tokenizer = Annotated[
     ),
 ]
 LiteWidth = Annotated[
-    int | None, typer.Option(help="Width of the light tokenizer's first layer [default: 32].", min=4)
+    int | None, typer.Option(help="Width of the light tokenizer's first layer [default: 64].", min=4)
 ]
 Gate = Annotated[bool, typer.Option("--gate", help="Train a gate too: tokens may bypass the SuperTokens.")]
 MergeRate = Annotated[

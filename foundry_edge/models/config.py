@@ -67,7 +67,7 @@ class CompressedConfig(BaseModel):
     teacher: TeacherConfig = VIT_TI
     teacher_sha256: str = Field("", description="of the encoder that it was distilled from")
     tokenizer: TokenizerKind = Field("full", description="the teacher's own, or a light one that is learned")
-    lite_width: int = Field(32, ge=4, description="h, width of the first layer of the light tokenizer")
+    lite_width: int = Field(64, ge=4, description="h, width of the first layer of the light tokenizer")
 
 
 class StudentConfig(CompressedConfig):

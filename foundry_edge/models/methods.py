@@ -73,8 +73,8 @@ class Choices(TypedDict, total=False):
     lite_width: int | None
 
 
-DSO_BLOCKS = 2
-"""On all tokens, and as many on the SuperTokens, by default."""
+MIXING_BLOCKS, ENCODER_BLOCKS = 3, 2
+"""Of ``dso`` by default: blocks on all tokens, and on the SuperTokens."""
 METHODS = (*REDUCERS, *(kind for kind in KINDS if kind != "student"))
 _DSO_ONLY = ("query", "routing")
 
@@ -105,14 +105,14 @@ def make_method(method: str, teacher: TeacherConfig, digest: str, **choices: Any
     if method in REDUCERS:
         given["method"] = method
     if method == "dso":
-        on_all = given.get("mixing_blocks", DSO_BLOCKS), given.get("attention_blocks", 0)
+        on_all = given.get("mixing_blocks", MIXING_BLOCKS), given.get("attention_blocks", 0)
         given = dso_defaults(teacher, *on_all) | given
     config = checked(kind.config, teacher=teacher, teacher_sha256=digest, **given)
     return kind.network(config)
 
 
 def dso_defaults(
-    teacher: TeacherConfig, mixing_blocks: int = DSO_BLOCKS, attention_blocks: int = 0
+    teacher: TeacherConfig, mixing_blocks: int = MIXING_BLOCKS, attention_blocks: int = 0
 ) -> dict[str, Any]:
     """What ``dso`` is made of unless told otherwise; docs/method.md says why.
 
@@ -126,7 +126,8 @@ def dso_defaults(
         "query": "located",
         "residual": "update",
         "mixing_blocks": mixing,
-        "depth": max(min(DSO_BLOCKS, teacher.depth - mixing - attention_blocks), 1),
+        "mlp_ratio": min(1.0, teacher.mlp_ratio),
+        "depth": max(min(ENCODER_BLOCKS, teacher.depth - mixing - attention_blocks), 1),
         "cau_mlp": False,
         "tokenizer": "lite",
     }

@@ -116,7 +116,7 @@ def distill(
             ``kd-classification`` and ``kd-parts``: specialists that learn a task's logits and labels alone.
         out: folder for config.json, model.safetensors, report.json, log.jsonl, loss.png and a checkpoint.
         merge_rate: share of the tokens that the gate is to merge, 0..1.
-        freeze_encoder: keep the teacher's blocks as they are.
+        freeze_encoder: keep the teacher's blocks, with whole MLPs unless ``mlp_ratio`` is given.
         temperature: of Gumbel-Softmax at the first and the last step.
         views: views per shape, the first plain, the others augmented.
         settings: optimisation settings.
@@ -136,7 +136,10 @@ def distill(
     teacher_model = load_teacher(teacher)
     torch.manual_seed(settings.seed)
     digest = teacher_digest(teacher) if teacher_features is None else ""
-    student = make_method("dso" if method in SPECIALISTS else method, teacher_model.config, digest, **choices)
+    kind = "dso" if method in SPECIALISTS else method
+    if freeze_encoder and kind == "dso" and choices.get("mlp_ratio") is None:
+        choices["mlp_ratio"] = teacher_model.config.mlp_ratio
+    student = make_method(kind, teacher_model.config, digest, **choices)
     student.start_from(teacher_model)
     _start_tokenizer(student)
     parts = method == "kd-parts"

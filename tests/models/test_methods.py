@@ -74,7 +74,7 @@ def test_with_as_many_places_as_tokens_nothing_is_merged(
 def test_with_the_update_residual_the_student_starts_as_the_teacher(
     mixing: int, teacher: Teacher, clouds: Clouds
 ) -> None:
-    student = _student(teacher, mixing_blocks=mixing, residual="update")
+    student = _student(teacher, mixing_blocks=mixing, mlp_ratio=TINY.mlp_ratio, residual="update")
     made = student.reconstruct(teacher.tokenizer(clouds[0]), clouds[1], 16)
     assert made.assignment is not None
     assert torch.equal(made.assignment, torch.eye(16).expand(3, -1, -1))
