@@ -75,7 +75,7 @@ class Comparison:
 COMPARISONS = (
     Comparison(
         "Which tokens merge",
-        "The form that `distill` makes by default, at equal s: its own assignment (`light-2-2`, located "
+        "Two whole blocks on all tokens, at equal s: the assignment of `distill` (`light-2-2`, located "
         "queries), anchored queries, FPS, K-means, ToMe; above, at lower cost, depth truncation with the "
         "same tokenizer.",
         (
@@ -88,8 +88,9 @@ COMPARISONS = (
     Comparison(
         "Which tokens merge, in the paper's form",
         "No block on all tokens, all blocks on the SuperTokens, the teacher's own tokenizer: plain DSO "
-        "(`learned`), other queries, FPS, K-means, ToMe, PatchMerger.",
-        ("learned", "cosine", "anchored", "located", "fps", "kmeans", "tome", "patchmerger"),
+        "(`learned`), other queries, located ones with the residual `update`, FPS, K-means, ToMe, "
+        "PatchMerger.",
+        ("learned", "cosine", "anchored", "located", "update", "fps", "kmeans", "tome", "patchmerger"),
     ),
     Comparison(
         "One elastic student and dedicated ones",
@@ -121,7 +122,7 @@ COMPARISONS = (
     ),
     Comparison(
         "How wide the light tokenizer is",
-        "h = 16, 32 (the default) and 64 in the default form, and of truncation to two blocks.",
+        "h = 16, 32 and 64 (the default), two whole blocks on all tokens, and of truncation to two blocks.",
         (*_of_light("h16"), "light-2-2", *_of_light("h64"), "lite-truncation-2", "lite-truncation-2-h64"),
     ),
 )
@@ -221,10 +222,11 @@ def page(
         "`python benchmarks/evaluate_all.py --data ../shared/data` writes. Do not edit.",
         "## Methods, distilled alike",
         "All methods share the teacher's frozen tokenizer (`lite-...` rows learn a light one of that width; "
-        "`light-m-k` too, with m blocks on all tokens, k on the SuperTokens and no MLP in CAU, of which "
-        "`light-2-2` is what `distill` makes by default), the cached targets, the loop and the number of "
-        "steps (a dedicated student has half of an "
-        "elastic one's). [method.md](method.md) says what each one is. Rows with several seeds are mean ± "
+        "`light-m-k` too, with m blocks on all tokens, k on the SuperTokens and no MLP in CAU; of width 32 "
+        "unless `h` says another; `r1` has MLPs of d hidden units on all tokens. `light-3-2-r1-h64` is what "
+        "`distill` makes by default), the cached targets, the loop and the number of steps (a dedicated "
+        "student has half of an elastic one's). [method.md](method.md) says what each one is. Rows with "
+        "several seeds are mean ± "
         "sample standard deviation, the others are one seed. Probes are linear, on frozen pooled "
         "features, in percent on the test side, with a fixed penalty; 10-shot is the mean of ten draws of "
         "ten training shapes per class. `teacher` is the teacher itself, `random` is random weights with "

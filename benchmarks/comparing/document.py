@@ -30,7 +30,7 @@ def write_document(document: Path = DOCUMENT, results: Path = RESULTS, plot: Pat
     write_text(document, MARK.sub(part, document.read_text(encoding="utf-8")))
     compared = results / "compare.json"
     if compared.exists():
-        plot_objects(json.loads(compared.read_text(encoding="utf-8"))["rows"], BASELINE, plot)
+        plot_objects(json.loads(compared.read_text(encoding="utf-8"))["rows"], plot)
 
 
 def _made(name: str, path: Path) -> str:
