@@ -53,8 +53,8 @@ VIT_S = TeacherConfig(width=384, depth=12, heads=6)
 def mlp_fits(teacher: TeacherConfig, mlp_ratio: float | None) -> None:
     """Raise ValueError unless MLPs of that ratio can be cut out of the teacher's."""
     if mlp_ratio is not None and not 1 <= int(teacher.width * mlp_ratio) <= teacher.width * teacher.mlp_ratio:
-        most, least = teacher.mlp_ratio, 1 / teacher.width
-        raise ValueError(f"mlp_ratio must lie within {least:.2g}..{most:g} (the teacher's), got {mlp_ratio:g}")
+        most = f"{teacher.mlp_ratio:g}"
+        raise ValueError(f"mlp_ratio is at most the teacher's {most} and leaves a unit, got {mlp_ratio:g}")
 
 
 class CompressedConfig(BaseModel):
