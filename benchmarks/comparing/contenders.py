@@ -14,6 +14,7 @@ from torch import nn
 
 from benchmarks.comparing.lean import opened
 from benchmarks.comparing.published import as_published, saved_macs
+from foundry_edge.models.compressed import Compressed
 from foundry_edge.models.config import StudentConfig, TeacherConfig
 from foundry_edge.models.macs import compressed_macs, teacher_macs, tokenizer_macs
 from foundry_edge.models.methods import make_method
@@ -126,15 +127,19 @@ def _students(setting: Setting) -> Iterator[Contender]:
     total = sum(compressed_macs(tome.config, s).values())
     yield Contender(f"ToMe, s={s}, torch", total, partial(in_torch, _Counted(tome.eval(), s), setting))
     for depth in setting.depths:
-        cut = make_method("truncation", config, "", depth=depth)
+        cut, label = _truncated(config, depth)
         total = sum(compressed_macs(cut.config).values())
-        label = f"truncation to {depth} block{'s' if depth > 1 else ''}, torch"
-        yield Contender(label, total, partial(in_torch, _Counted(cut.eval(), 0), setting))
+        yield Contender(f"{label}, torch", total, partial(in_torch, _Counted(cut.eval(), 0), setting))
     for depth in setting.light_depths:
-        light = make_method("truncation", config, "", depth=depth, tokenizer="lite")
-        total = sum(compressed_macs(light.config).values())
-        label = f"truncation to {depth} block{'s' if depth > 1 else ''}, light tokenizer"
-        yield from _graphs(label, f"truncation-{depth}", total, setting)
+        cut, label = _truncated(config, depth, tokenizer="lite")
+        total = sum(compressed_macs(cut.config).values())
+        yield from _graphs(f"{label}, light tokenizer", f"truncation-{depth}", total, setting)
+
+
+def _truncated(config: TeacherConfig, depth: int, **choices: Any) -> tuple[Compressed, str]:
+    """The teacher's first blocks, and what their rows are called."""
+    label = f"truncation to {depth} block{'s' if depth > 1 else ''}"
+    return make_method("truncation", config, "", depth=depth, **choices), label
 
 
 def _rungs(label: str, folder: Path, setting: Setting) -> Iterator[Contender]:

@@ -45,16 +45,8 @@ class TeacherConfig(BaseModel):
 
 HEAD_FIELDS = ("labels", "head_hidden")
 """Fields of a `TeacherConfig` that say nothing of its features."""
-MLP_RATIO = "hidden width of the MLPs on all c tokens, over d; None: the teacher's"
 VIT_TI = TeacherConfig(width=192, depth=12, heads=3)
 VIT_S = TeacherConfig(width=384, depth=12, heads=6)
-
-
-def mlp_fits(teacher: TeacherConfig, mlp_ratio: float | None) -> None:
-    """Raise ValueError unless MLPs of that ratio can be cut out of the teacher's."""
-    if mlp_ratio is not None and not 1 <= int(teacher.width * mlp_ratio) <= teacher.width * teacher.mlp_ratio:
-        most = f"{teacher.mlp_ratio:g}"
-        raise ValueError(f"mlp_ratio is at most the teacher's {most} and leaves a unit, got {mlp_ratio:g}")
 
 
 class CompressedConfig(BaseModel):
@@ -69,7 +61,28 @@ class CompressedConfig(BaseModel):
     lite_width: int = Field(64, ge=4, description="h, width of the first layer of the light tokenizer")
 
 
-class StudentConfig(CompressedConfig):
+class AllTokenConfig(CompressedConfig):
+    """What the configs of models share that run some of the teacher's blocks on all c tokens."""
+
+    mlp_ratio: float | None = Field(
+        None, gt=0, description="hidden width of the MLPs on all c tokens, over d; None: the teacher's"
+    )
+
+    @property
+    def all_token_mlp_ratio(self) -> float:
+        """Hidden width of the MLPs on all tokens, over d."""
+        return self.mlp_ratio or self.teacher.mlp_ratio
+
+    @model_validator(mode="after")
+    def _mlp_fits(self) -> AllTokenConfig:
+        teacher, ratio = self.teacher, self.all_token_mlp_ratio
+        if not 1 <= int(teacher.width * ratio) <= teacher.width * teacher.mlp_ratio:
+            most = f"{teacher.mlp_ratio:g}"
+            raise ValueError(f"mlp_ratio is at most the teacher's {most} and leaves a unit, got {ratio:g}")
+        return self
+
+
+class StudentConfig(AllTokenConfig):
     """A student of one teacher that encodes s tokens instead of c (Foundry, arXiv 2511.20721).
 
     With the defaults it is the SuperToken student; ``method`` names another way from c tokens to s.
@@ -80,7 +93,6 @@ class StudentConfig(CompressedConfig):
     method: str = Field("dso", description="from c tokens to s: a name in foundry_edge.models.reducers")
     query: Query = Field("anchored", description="how DSO's queries are formed")
     mixing_blocks: int = Field(0, ge=0, description="leading teacher blocks that run on all c tokens")
-    mlp_ratio: float | None = Field(None, gt=0, description=MLP_RATIO)
     attention_blocks: int = Field(
         0, ge=0, description="the blocks after them that run on all c tokens too, without their MLP"
     )
@@ -111,7 +123,6 @@ class StudentConfig(CompressedConfig):
 
     @model_validator(mode="after")
     def _blocks_fit(self) -> StudentConfig:
-        mlp_fits(self.teacher, self.mlp_ratio)
         left = self.teacher.depth - self.all_token_blocks
         if left < 1 or self.encoder_depth > left:
             raise ValueError(

@@ -70,7 +70,7 @@ def student_macs(config: StudentConfig, count: int, bypassed: int = 0) -> Stages
     per_block = block_macs(width, size.mlp_ratio, count + bypassed)
     stages = _entrance(config)
     if config.all_token_blocks:
-        whole = config.mixing_blocks * block_macs(width, config.mlp_ratio or size.mlp_ratio, groups)
+        whole = config.mixing_blocks * block_macs(width, config.all_token_mlp_ratio, groups)
         stages["mixing"] = whole + config.attention_blocks * block_macs(width, 0, groups)
     if config.gate:
         stages["gate"] = groups * (width + 1) * max(width // 4, 1)
@@ -85,8 +85,7 @@ def student_macs(config: StudentConfig, count: int, bypassed: int = 0) -> Stages
 def truncation_macs(config: TruncationConfig) -> Stages:
     """Stage -> multiply-accumulates of one cloud through a truncated teacher."""
     size = config.teacher
-    ratio = config.mlp_ratio or size.mlp_ratio
-    per_block = block_macs(size.width, ratio, size.preprocessing.groups)
+    per_block = block_macs(size.width, config.all_token_mlp_ratio, size.preprocessing.groups)
     return _entrance(config) | {"encoder": config.depth * per_block} | _head(size)
 
 

@@ -29,7 +29,7 @@ class Student(Compressed):
         super().__init__(config)
         size = config.teacher
         self.config = config
-        ratio = config.mlp_ratio or size.mlp_ratio
+        ratio = config.all_token_mlp_ratio
         self.mixing = nn.ModuleList(
             Block(size.width, size.heads, ratio, size.qkv_bias) for _ in range(config.mixing_blocks)
         )

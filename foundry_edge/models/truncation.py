@@ -9,22 +9,20 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from foundry_edge.models.compressed import Compressed, Reconstruction
-from foundry_edge.models.config import MLP_RATIO, CompressedConfig, mlp_fits
+from foundry_edge.models.config import AllTokenConfig
 from foundry_edge.models.reducer import Sampling
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.models.transformer import Encoder
 
 
-class TruncationConfig(CompressedConfig):
+class TruncationConfig(AllTokenConfig):
     """Which teacher, and how many of its blocks."""
 
     kind: Literal["truncation"] = "truncation"
     depth: int = Field(1, ge=0, description="k: leading blocks kept; 0 leaves the tokens and the norm")
-    mlp_ratio: float | None = Field(None, gt=0, description=MLP_RATIO)
 
     @model_validator(mode="after")
     def _depth_fits(self) -> TruncationConfig:
-        mlp_fits(self.teacher, self.mlp_ratio)
         if self.depth > self.teacher.depth:
             raise ValueError(f"depth {self.depth} exceeds the teacher's {self.teacher.depth} blocks")
         return self
@@ -39,7 +37,7 @@ class Truncation(Compressed):
         super().__init__(config)
         size = config.teacher
         self.config = config
-        ratio = config.mlp_ratio or size.mlp_ratio
+        ratio = config.all_token_mlp_ratio
         self.encoder = Encoder(size.width, config.depth, size.heads, ratio, size.qkv_bias)
         self.train(False)
 

@@ -136,12 +136,7 @@ def distill(
     teacher_model = load_teacher(teacher)
     torch.manual_seed(settings.seed)
     digest = teacher_digest(teacher) if teacher_features is None else ""
-    kind = "dso" if method in SPECIALISTS else method
-    if freeze_encoder and kind == "dso" and choices.get("mlp_ratio") is None:
-        choices["mlp_ratio"] = teacher_model.config.mlp_ratio
-    student = make_method(kind, teacher_model.config, digest, **choices)
-    student.start_from(teacher_model)
-    _start_tokenizer(student)
+    student = _student(method, teacher_model, digest, freeze_encoder, choices)
     parts = method == "kd-parts"
     lesson = _prepare(teacher_model, data, teacher_features, views, settings, out / CACHE, console, parts)
     claim(out, _made_of(student, lesson, method, views, merge_rate, freeze_encoder, temperature), resume)
@@ -221,6 +216,19 @@ def _objective(
         return specialist(method, student, lesson.targets, lesson.fit, *options)
     project = lesson.foreign.projection if lesson.foreign else None
     return Distillation(student, lesson.targets, *options, project)
+
+
+def _student(
+    method: str, teacher: Teacher, digest: str, freeze_encoder: bool, choices: Choices
+) -> Compressed:
+    """The student as it starts; frozen blocks keep their whole MLPs unless told otherwise."""
+    kind = "dso" if method in SPECIALISTS else method
+    if freeze_encoder and kind == "dso" and choices.get("mlp_ratio") is None:
+        choices = {**choices, "mlp_ratio": teacher.config.mlp_ratio}
+    student = make_method(kind, teacher.config, digest, **choices)
+    student.start_from(teacher)
+    _start_tokenizer(student)
+    return student
 
 
 def _start_tokenizer(student: Compressed) -> None:
