@@ -45,7 +45,8 @@ HYBRID = PAPER | {"residual": "update", "mixing_blocks": 1}
 LITE_TOKENIZER: dict[str, Any] = {"tokenizer": "lite", "lite_width": 32}
 LITE = HYBRID | LITE_TOKENIZER
 LIGHT = LITE | {"mixing_blocks": 2, "depth": 2, "cau_mlp": False}
-"""The form that assignments are compared in. `light-3-2-r1-h64` is what `distill` makes by default."""
+DEFAULT = LIGHT | {"mixing_blocks": 3, "mlp_ratio": 1.0, "lite_width": 64}
+"""What `distill` makes by default: `light-3-2-r1-h64`. Assignments are compared in both forms."""
 
 
 def _dso(name: str, headline: bool = False, **choices: Any) -> Run:
@@ -97,18 +98,12 @@ def all_runs() -> list[Run]:
             _dso(f"light-{m}-2-r{r:g}", **LIGHT | {"mixing_blocks": m, "mlp_ratio": r})
             for m, r in ((2, 1.0), (3, 1.0), (4, 1.0), (4, 0.5), (2, 2.0), (3, 2.0))
         ),
-        *(
-            _dso(
-                f"light-{m}-2-r1-h64",
-                m == 3,
-                **LIGHT | {"mixing_blocks": m, "mlp_ratio": 1.0, "lite_width": 64},
-            )
-            for m in (2, 3)
-        ),
+        *(_dso(f"light-{m}-2-r1-h64", m == 3, **DEFAULT | {"mixing_blocks": m}) for m in (2, 3)),
         *(_dso(f"light-{m}-4", **LIGHT | {"mixing_blocks": m, "depth": 4}) for m in (1, 0)),
         *(
-            Run(f"light-2-2-{m}", {"method": m, "tokens": ELASTIC, **LIGHT}, True)
-            for m in ("fps", "kmeans", "tome")
+            Run(f"{name}-{m}", {"method": m, "tokens": ELASTIC, **form}, m != "patchmerger")
+            for name, form in (("light-2-2", LIGHT), ("light-3-2-r1-h64", DEFAULT))
+            for m in ("fps", "kmeans", "tome", "patchmerger")
         ),
         *(
             Run(f"lite-truncation-{k}", {"method": "truncation", "depth": k, **LITE_TOKENIZER}, k < 3)
@@ -121,9 +116,13 @@ def all_runs() -> list[Run]:
             )
             for k in (2, 3, 4)
         ),
-        Run(
-            "lite-truncation-2-h64",
-            {"method": "truncation", "depth": 2, **LITE_TOKENIZER, "lite_width": 64},
+        *(
+            Run(name, {"method": "truncation", "depth": k, **LITE_TOKENIZER, "lite_width": 64, **narrow})
+            for name, k, narrow in (
+                ("lite-truncation-2-h64", 2, {}),
+                ("lite-truncation-3-r1-h64", 3, {"mlp_ratio": 1.0}),
+                ("lite-truncation-4-r1-h64", 4, {"mlp_ratio": 1.0}),
+            )
         ),
         _dso("hybrid-32", **HYBRID | {"tokens": (*ELASTIC, 32)}),
     ]

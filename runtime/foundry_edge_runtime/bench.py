@@ -14,9 +14,9 @@ from foundry_edge_runtime.bundle.manifest import Rung
 from foundry_edge_runtime.errors import InputError
 from foundry_edge_runtime.grouping import accelerate
 from foundry_edge_runtime.planned import with_plans
-from foundry_edge_runtime.profile.isolated import measure_isolated
-from foundry_edge_runtime.profile.measure import THOROUGH, Effort
-from foundry_edge_runtime.profile.model import Profile
+from foundry_edge_runtime.profile.isolated import visit_isolated
+from foundry_edge_runtime.profile.measure import THOROUGH, Effort, Visit, pooled
+from foundry_edge_runtime.profile.model import EngineFailure, EngineProfile, Profile
 from foundry_edge_runtime.profile.store import load_profile, save_profile
 from foundry_edge_runtime.selection import Notify, silent
 
@@ -62,15 +62,18 @@ def bench(
     progress: Progress = _no_progress,
     notify: Notify = silent,
 ) -> Benchmark:
-    """Measure every engine, each in a process of its own, and store the profile.
+    """Measure every engine in two visits, each in a process of its own, and store the profile.
+
+    All engines are seen once before any is seen again: what slows a machine for a second or two falls on one
+    visit of an engine, and the other shows it.
 
     Args:
         bundle: a folder; None takes the default one (see `load_bundle`).
         backend: names of backends, each of which measures every rung; None takes the CPU, and what was built
             ahead for this device.
         batch: how many clouds at a time, each 1 to 32; choosing by latency rests on 1.
-        effort: how long to measure each rung.
-        progress: told before each engine: how many are done, of how many, and which comes.
+        effort: how long a visit lasts.
+        progress: told before each visit: how many are done, of how many, and which engine comes.
         notify: told in one line when engines that were built ahead cannot be used.
 
     Raises:
@@ -88,10 +91,18 @@ def bench(
         available_backend(name)
     profile = with_plans(load_profile(opened.manifest), opened.manifest, notify)
     tasks = [(*engine, size) for engine in _engines(opened, profile, names) for size in batches]
-    for done, (rung, name, size) in enumerate(tasks):
-        progress(done, len(tasks), f"{rung.name} on {name}, batch {size}")
-        profile = profile.add(measure_isolated(opened, rung, name, effort, batch=size))
+    visits = []
+    for done, (rung, name, size) in enumerate(tasks + tasks):
+        progress(done, 2 * len(tasks), f"{rung.name} on {name}, batch {size}")
+        visits.append(visit_isolated(opened, rung, name, effort, batch=size))
+    profile = profile.add(*map(_both, visits[: len(tasks)], visits[len(tasks) :]))
     return Benchmark(opened, profile, save_profile(profile))
+
+
+def _both(first: Visit | EngineFailure, second: Visit | EngineFailure) -> EngineProfile | EngineFailure:
+    if isinstance(first, EngineFailure):
+        return first
+    return second if isinstance(second, EngineFailure) else pooled(first, second)
 
 
 def _engines(bundle: Bundle, profile: Profile, names: tuple[str, ...] | None) -> list[tuple[Rung, str]]:

@@ -18,9 +18,10 @@ from foundry_edge_runtime.bundle.load import Bundle, load_bundle
 from foundry_edge_runtime.doctor import doctor
 from foundry_edge_runtime.errors import BackendError, DeviceError
 from foundry_edge_runtime.plans import PlanRefusal, PlanStore
-from foundry_edge_runtime.profile import Effort, load_profile, measure
+from foundry_edge_runtime.profile import Effort, load_profile
 from foundry_edge_runtime.profile.isolated import measure_isolated
-from foundry_edge_runtime.profile.model import EngineFailure, EngineProfile
+from foundry_edge_runtime.profile.measure import Visit, visit
+from foundry_edge_runtime.profile.model import EngineFailure
 from foundry_edge_runtime.session import Session
 from tests.runtime.fake_cuda import FakeGpu
 from tests.runtime.fake_site import install, keep_plan
@@ -46,19 +47,19 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> FakeGpu:
     monkeypatch.setattr(planned, "installed", lambda name: False)
     monkeypatch.setattr(trt_backend, "probed", lambda name: trt_backend.TensorRtBackend(name).examine())
     for module in ("foundry_edge_runtime.profile.isolated", "foundry_edge_runtime.bench"):
-        monkeypatch.setattr(f"{module}.measure_isolated", measure_here)
+        monkeypatch.setattr(f"{module}.visit_isolated", visit_here)
     return found
 
 
-def measure_here(
+def visit_here(
     bundle: Bundle, rung: object, name: str, effort: Effort, *, batch: int = 1
-) -> EngineProfile | EngineFailure:
+) -> Visit | EngineFailure:
     from foundry_edge_runtime.backends import get_backend
     from foundry_edge_runtime.bundle.manifest import Rung
 
     assert isinstance(rung, Rung)
     try:
-        return measure(bundle, rung, get_backend(name), SHORT, batch=batch)
+        return visit(bundle, rung, get_backend(name), SHORT, batch=batch)
     except BackendError as error:
         return EngineFailure(tokens=rung.tokens, precision=rung.precision, backend=name, reason=str(error))
 

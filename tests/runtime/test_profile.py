@@ -28,6 +28,7 @@ from foundry_edge_runtime.profile import (
     save_profile,
 )
 from foundry_edge_runtime.profile.isolated import measure_isolated
+from foundry_edge_runtime.profile.measure import pooled, visit
 from foundry_edge_runtime.selection import quick_profile, select
 from tests.runtime.tiny_bundle import read_manifest, write_manifest
 
@@ -45,6 +46,18 @@ def test_measured_times_are_those_of_the_engine(bundle: Bundle) -> None:
     assert 5.0 <= found.engine_ms.p50 <= found.engine_ms.p90 <= found.engine_ms.p99
     assert found.group_ms.p50 + 5.0 <= found.total_ms.p99
     assert (found.runs, found.backend, found.of(rung)) == (3, "fake", True)
+
+
+def test_visits_are_pooled(bundle: Bundle) -> None:
+    """A stretch of slowness in one visit shows in the upper quantiles, wherever the median falls."""
+    rung = bundle.manifest.rungs[0]
+    first, second = (visit(bundle, rung, FakeBackend(), SHORT) for _ in range(2))
+    first = first._replace(group_ms=[1.0] * 6, engine_ms=[3.0] * 6)
+    second = second._replace(group_ms=[1.0] * 4, engine_ms=[2.0] * 4)
+    first = first._replace(profile=first.profile.model_copy(update={"memory_mb": 90.0}))
+    found = pooled(first, second)
+    assert (found.total_ms.p50, found.total_ms.p90, found.group_ms.p99) == (4.0, 4.0, 1.0)
+    assert (found.runs, found.memory_mb) == (10, 90.0)
 
 
 def test_quantiles_never_flatter() -> None:
@@ -144,7 +157,9 @@ def test_crash_of_an_engine_is_a_result(
 def test_bench_measures_every_rung_and_stores(bundle_folder: Path) -> None:
     seen: list[tuple[int, int, str]] = []
     found = bench(bundle_folder, effort=SHORT, progress=lambda *step: seen.append(step))
-    assert [step[:2] for step in seen] == [(0, 4), (1, 4), (2, 4), (3, 4)]
+    assert [step[:2] for step in seen] == [(done, 8) for done in range(8)]
+    assert [step[2] for step in seen[:4]] == [step[2] for step in seen[4:]]
+    assert {engine.runs for engine in found.profile.engines} == {6}
     assert found.profile.complete(found.bundle.manifest)
     assert found.profile.failures == ()
     assert load_profile(found.bundle.manifest) == found.profile.model_copy(update={"planned": None})

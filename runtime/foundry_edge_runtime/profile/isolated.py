@@ -18,7 +18,7 @@ from foundry_edge_runtime.bundle.manifest import Rung
 from foundry_edge_runtime.device import resident_mb
 from foundry_edge_runtime.errors import FoundryEdgeError, InputError
 from foundry_edge_runtime.grouping import accelerate
-from foundry_edge_runtime.profile.measure import Effort, measure
+from foundry_edge_runtime.profile.measure import Effort, Visit, visit
 from foundry_edge_runtime.profile.model import EngineFailure, EngineProfile
 from foundry_edge_runtime.sensors import power_w, temperature_c
 
@@ -39,9 +39,17 @@ class _Task(NamedTuple):
 
 
 def measure_isolated(
-    bundle: Bundle, rung: Rung, backend: str, effort: Effort, *, batch: int = 1
+    bundle: Bundle, rung: Rung, backend: str, effort: Effort
 ) -> EngineProfile | EngineFailure:
-    """As `measure`, in a fresh process; a failure is a result.
+    """The figures of one `visit_isolated`."""
+    seen = visit_isolated(bundle, rung, backend, effort)
+    return seen.profile if isinstance(seen, Visit) else seen
+
+
+def visit_isolated(
+    bundle: Bundle, rung: Rung, backend: str, effort: Effort, *, batch: int = 1
+) -> Visit | EngineFailure:
+    """As `visit`, in a fresh process; a failure is a result.
 
     Args:
         bundle: checked again by the process.
@@ -72,7 +80,8 @@ def measure_isolated(
     except subprocess.TimeoutExpired:
         return failure(reason=f"gave no result within {_SECONDS} s")
     if done.returncode == 0:
-        return EngineProfile.model_validate_json(done.stdout)
+        profile, *times = json.loads(done.stdout)
+        return Visit(EngineProfile.model_validate(profile), *times)
     if done.returncode < 0:
         return failure(reason=f"the process died of {signal.Signals(-done.returncode).name}")
     return failure(reason=next(iter(done.stderr.strip().splitlines()[-1:]), "no reason was given"))
@@ -84,9 +93,10 @@ def _work(task: _Task) -> str:
     rung = bundle.manifest.rung(task.tokens, task.precision, task.bypassed)
     if rung is None:
         raise InputError(f"has no rung of {task.tokens} tokens in {task.precision}", where=task.folder)
-    result = measure(bundle, rung, get_backend(task.backend), Effort(**task.effort), batch=task.batch)
+    seen = visit(bundle, rung, get_backend(task.backend), Effort(**task.effort), batch=task.batch)
     board = {"memory_mb": resident_mb(peak=True), "temperature_c": temperature_c(), "power_w": power_w()}
-    return result.model_copy(update=board).model_dump_json()
+    profile = seen.profile.model_copy(update=board)
+    return json.dumps([profile.model_dump(mode="json"), seen.group_ms, seen.engine_ms])
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from statistics import median
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,7 +40,8 @@ class Effort:
 
 
 QUICK = Effort(warm_runs=1, warm_seconds=0.0, runs=3, seconds=0.1, most=21)
-THOROUGH = Effort(warm_runs=5, warm_seconds=0.2, runs=50, seconds=1.0, most=1000)
+THOROUGH = Effort(warm_runs=5, warm_seconds=0.2, runs=50, seconds=0.5, most=500)
+"""Of one visit; `bench` visits each engine twice."""
 
 
 def benchmark_cloud(spec: Preprocessing) -> FloatArray:
@@ -53,7 +55,44 @@ def benchmark_cloud(spec: Preprocessing) -> FloatArray:
     return points.astype(np.float32)
 
 
+class Visit(NamedTuple):
+    """What was seen of an engine in one stretch of time.
+
+    Attributes:
+        profile: the figures.
+        group_ms, engine_ms: the times that they are of, one pair for each run.
+    """
+
+    profile: EngineProfile
+    group_ms: list[float]
+    engine_ms: list[float]
+
+
 def measure(bundle: Bundle, rung: Rung, backend: Backend, effort: Effort, *, batch: int = 1) -> EngineProfile:
+    """The figures of one `visit`."""
+    return visit(bundle, rung, backend, effort, batch=batch).profile
+
+
+def pooled(first: Visit, second: Visit) -> EngineProfile:
+    """The figures of two visits to one engine: all times together, the larger memory, the later sensors."""
+    figures = second.profile
+    memory = [one.profile.memory_mb for one in (first, second) if one.profile.memory_mb is not None]
+    group_ms, engine_ms = first.group_ms + second.group_ms, first.engine_ms + second.engine_ms
+    update = {"load_ms": max(first.profile.load_ms, figures.load_ms), "memory_mb": max(memory, default=None)}
+    return figures.model_copy(update=_times(group_ms, engine_ms) | update)
+
+
+def _times(group_ms: list[float], engine_ms: list[float]) -> dict[str, Any]:
+    """The fields of a profile that times alone decide."""
+    return {
+        "group_ms": Quantiles.of(group_ms),
+        "engine_ms": Quantiles.of(engine_ms),
+        "total_ms": Quantiles.of([a + b for a, b in zip(group_ms, engine_ms, strict=True)]),
+        "runs": len(engine_ms),
+    }
+
+
+def visit(bundle: Bundle, rung: Rung, backend: Backend, effort: Effort, *, batch: int = 1) -> Visit:
     """Load a rung on a backend and measure it, ``batch`` clouds at a time.
 
     Raises:
@@ -69,7 +108,7 @@ def measure(bundle: Bundle, rung: Rung, backend: Backend, effort: Effort, *, bat
         gpu_grouping = feeding.grouping_engine(engine) is not None
     finally:
         engine.close()
-    return EngineProfile(
+    profile = EngineProfile(
         tokens=rung.tokens,
         bypassed=rung.bypassed,
         precision=rung.precision,
@@ -77,15 +116,13 @@ def measure(bundle: Bundle, rung: Rung, backend: Backend, effort: Effort, *, bat
         graph_sha256=rung.graph.sha256,
         weights_sha256=rung.weights.sha256,
         batch=batch,
-        group_ms=Quantiles.of(group_ms),
-        engine_ms=Quantiles.of(engine_ms),
-        total_ms=Quantiles.of([a + b for a, b in zip(group_ms, engine_ms, strict=True)]),
+        **_times(group_ms, engine_ms),
         plan_sha256=engine.describe().plan,
         split_ms=split_ms,
         gpu_grouping=gpu_grouping,
         load_ms=load_ms,
-        runs=len(engine_ms),
     )
+    return Visit(profile, group_ms, engine_ms)
 
 
 def split_engine(engine: Engine, spec: Preprocessing, effort: Effort, batch: int = 1) -> SplitMs | None:
