@@ -1,12 +1,15 @@
 """Every model on every set by every protocol, row by row: what docs/results.md is drawn from.
 
     python benchmarks/evaluate_all.py --data ../shared/data
-    python benchmarks/evaluate_all.py --data ../shared/data --models runs/teacher random runs/fps --minutes 9
+    python benchmarks/evaluate_all.py --data ../shared/data --models runs/teacher random fps=runs/fps
+    python benchmarks/evaluate_all.py --data ../shared/data --students runs/student-table --tokens 1 4 16
 
-A model is what `foundry-edge evaluate` takes, or `random`: random weights with calibrated batch norms, three
-networks. A bundle's FP32 engines are left out: their features are the student's, within 1e-4. Each finished
-row is written at once to benchmarks/results/evaluate_<set>.json; rows that are there for the same weights and
-seeds are kept, so the command resumes.
+A model is what `foundry-edge evaluate` takes, which `NAME=` gives a name in the table, or `random`: random
+weights with calibrated batch norms, three networks. `--students` takes the baselines that student_table.py
+distilled in that folder, and the SuperToken student that they stand against, all with the same steps. A
+bundle's FP32 engines are left out: their features are the student's, within 1e-4. Each finished row is
+written at once to benchmarks/results/evaluate_<set>.json; rows that are there for the same weights and seeds
+are kept, so the command resumes.
 """
 
 from __future__ import annotations
@@ -33,6 +36,12 @@ RESULTS = Path(__file__).resolve().parent / "results"
 MODELS = ("embedded:teacher", "random", "embedded:student", "embedded:bundle")
 SETS = ("modelnet10", "infomr69", "furniture", "parts_psb", "parts_coseg", "parts_human", "parts_ldraw")
 PROTOCOLS = ("probe", "svm", "fewshot", "fidelity", "parts")
+BASELINES = (
+    "light-3-2-r1-h64",
+    *(f"light-3-2-r1-h64-{method}" for method in ("fps", "kmeans", "tome", "patchmerger")),
+    *(f"lite-truncation-{depth}-r1-h64" for depth in (3, 4)),
+)
+"""Runs of student_table.py that are judged by every protocol: the form that ships, and what rivals it."""
 RANDOM_NETWORKS = 3
 
 
@@ -42,11 +51,13 @@ class Work:
 
     Attributes:
         model: the name it has in the table.
+        named: whether that name was given along with the path.
         path: what `evaluate` is given.
         network_seed: of random weights; None for a trained model.
     """
 
     model: str
+    named: bool
     path: str
     network_seed: int | None
     rung: EvaluatedRung
@@ -64,6 +75,7 @@ class Work:
             "network_seed": self.network_seed,
             "seeds": list(seeds),
             "weights": self.rung.digest[:16],
+            **({"taught_by": self.rung.teacher_sha256[:16]} if self.named else {}),
         }
 
 
@@ -86,7 +98,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="what --data of evaluate takes")
     parser.add_argument("--sets", nargs="+", default=SETS, help="names of the sets to take")
-    parser.add_argument("--models", nargs="+", default=MODELS, help="models, and `random`")
+    parser.add_argument("--models", nargs="*", default=MODELS, help="models, NAME=models, and `random`")
+    parser.add_argument("--students", type=Path, default=None, help="work folder of student_table.py")
+    parser.add_argument("--tokens", type=int, nargs="+", default=None, help="budgets to take; default: all")
     parser.add_argument("--protocols", nargs="+", default=PROTOCOLS, help="protocols of evaluate")
     parser.add_argument("--seeds", default="0,1,2", help="of every protocol")
     parser.add_argument("--epochs", type=float, default=None, help="of finetune and parts")
@@ -111,18 +125,31 @@ def _sets(sources: list[Path], names: list[str]) -> Iterator[ShapeSet]:
 
 
 def _work(shapes: ShapeSet, options: argparse.Namespace) -> Iterator[Work]:
+    models = [*options.models, *_distilled(options.students)]
     for protocol in options.protocols:
         if (protocol == "parts") != (shapes.part_label is not None):
             continue  # a set with part labels is there for them
-        for name in options.models:
-            for path, seed in _networks(name, shapes, options):
+        for model in models:
+            name, _, given = model.rpartition("=")
+            for path, seed in _networks(given, shapes, options):
                 for rung in open_rungs(path):
+                    if options.tokens and rung.tokens not in (None, *options.tokens):
+                        continue
                     if protocol == "fidelity" and not rung.teacher_sha256:
                         continue
                     if rung.model is None and (protocol == "finetune" or rung.precision == "fp32"):
                         continue  # an engine is not trained, and in FP32 it is the student within 1e-4
-                    label = "random weights, calibrated BN" if name == "random" else name
-                    yield Work(label, path, seed, rung, shapes, protocol)
+                    label = "random weights, calibrated BN" if given == "random" else name or given
+                    yield Work(label, bool(name), path, seed, rung, shapes, protocol)
+
+
+def _distilled(work: Path | None) -> Iterator[str]:
+    """NAME=folder of the baselines in a work folder of student_table.py, with the first seed."""
+    for name in BASELINES if work else ():
+        folders = [path.parent for path in Path(work or "").glob(f"{name}_0_*/model.safetensors")]
+        if len(folders) != 1:
+            raise SystemExit(f"{work}: {len(folders)} finished runs of {name} with seed 0, expected one")
+        yield f"{name}={folders[0]}"
 
 
 def _networks(name: str, shapes: ShapeSet, options: argparse.Namespace) -> Iterator[tuple[str, int | None]]:

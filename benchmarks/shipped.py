@@ -29,27 +29,39 @@ COLUMNS = {
     "fidelity": {"cosine_mean": "cosine", "cosine_worst": "worst cloud", "smooth_l1": "Smooth L1"},
 }
 """Protocol -> metric -> how a column calls it."""
+SHIPPED = ("embedded:teacher", "embedded:student", "embedded:bundle")
 PLAIN = frozenset(COLUMNS["fidelity"])
 Row = dict[str, Any]
 Judged = tuple[str, int | None, str]
 
 
-def section(folder: Path) -> str:
-    """A table for each set: teacher, student at every budget, engines, random weights; "" without rows."""
+def section(folder: Path, teacher_sha256: str) -> str:
+    """A table for each set: teacher, student at every budget, engines, baselines, random weights.
+
+    Args:
+        folder: of evaluate_all.py's results; "" is made of one without rows.
+        teacher_sha256: whose baselines are drawn.
+    """
     tables = []
     for path in sorted(folder.glob("evaluate_*.json")):
-        rows = _current(json.loads(path.read_text(encoding="utf-8"))["rows"])
+        rows = _current(json.loads(path.read_text(encoding="utf-8"))["rows"], teacher_sha256)
         if rows:
             sizes = f"{rows[0]['training_samples']} training shapes, {rows[0]['samples']} test shapes"
             tables += [f"### {rows[0]['data']}: {sizes}", _table(rows)]
     return "\n\n".join(tables)
 
 
-def _current(rows: list[Row]) -> list[Row]:
-    """The rows that are of the weights that the models have now; random weights never change."""
-    named = {row["model"] for row in rows if row["network_seed"] is None}
-    digests = {rung.digest[:16] for name in named for rung in open_rungs(name)}
-    return [row for row in rows if row["network_seed"] is not None or row["weights"] in digests]
+def _current(rows: list[Row], teacher_sha256: str) -> list[Row]:
+    """The rows of the weights that the models have now, of the teacher's baselines, and of random weights."""
+    models = {row["model"] for row in rows if row["network_seed"] is None and "taught_by" not in row}
+    digests = {rung.digest[:16] for name in models for rung in open_rungs(name)}
+    return [
+        row
+        for row in rows
+        if row["network_seed"] is not None
+        or row["weights"] in digests
+        or row.get("taught_by") == teacher_sha256[:16]
+    ]
 
 
 def _table(rows: list[Row]) -> str:
@@ -65,9 +77,16 @@ def _table(rows: list[Row]) -> str:
     lines = [
         [_name(key[0]), "-" if key[1] is None else str(key[1]), key[2]]
         + [_cell(judged[key][protocol], metric) for protocol, metric, _ in columns]
-        for key in sorted(judged, key=lambda key: (key[0], key[1] or 0, key[2]))
+        for key in sorted(judged, key=lambda key: (_place(key[0]), key[1] or 0, key[2]))
     ]
     return table(["model", "s", "precision", *(title for *_, title in columns)], lines)
+
+
+def _place(model: str) -> tuple[int, str]:
+    """What ships comes first, random weights last."""
+    if model in SHIPPED:
+        return SHIPPED.index(model), ""
+    return len(SHIPPED) + model.startswith("random"), model
 
 
 def _name(model: str) -> str:

@@ -75,6 +75,18 @@ class Comparison:
 COMPARISONS = (
     Comparison(
         "Which tokens merge",
+        "The form that `distill` makes, at equal s: its own assignment (`light-3-2-r1-h64`, located queries), "
+        "FPS, K-means, ToMe and PatchMerger; above, at lower and at like cost, depth truncation with the same "
+        "tokenizer and MLPs.",
+        (
+            "lite-truncation-3-r1-h64",
+            "lite-truncation-4-r1-h64",
+            "light-3-2-r1-h64",
+            *(f"light-3-2-r1-h64-{method}" for method in ("fps", "kmeans", "tome", "patchmerger")),
+        ),
+    ),
+    Comparison(
+        "Which tokens merge, behind two whole blocks",
         "Two whole blocks on all tokens, at equal s: the assignment of `distill` (`light-2-2`, located "
         "queries), anchored queries, FPS, K-means, ToMe; above, at lower cost, depth truncation with the "
         "same tokenizer.",
@@ -118,6 +130,7 @@ COMPARISONS = (
             *_of_light("h64"),
             *(f"light-{m}-2-r1-h64" for m in (2, 3)),
             "lite-truncation-2-h64",
+            *(f"lite-truncation-{k}-r1-h64" for k in (3, 4)),
         ),
     ),
     Comparison(
@@ -158,7 +171,9 @@ def _tokens(point: Point) -> str:
 
 SHIPPED = (
     "The embedded teacher and student, engines of the embedded bundle where a precision other than fp32 is "
-    "named, and three networks of random weights with batch norms calibrated on the set's training side. "
+    "named, students of the first part of this page (`light-...` and `lite-...`, 500 steps, seed 0; the "
+    "embedded student had 5000), and three networks of random weights with batch norms calibrated on the "
+    "set's training side. "
     "Test sides, percent unless it is a cosine or Smooth L1 to the teacher, ± sample standard deviation over "
     "seeds (over networks for random weights); every choice was made on a fifth of the training side. "
     "[evaluation.md](evaluation.md) says what each protocol does; the command of every row is in the JSON."
@@ -189,7 +204,7 @@ def main() -> None:
 
 def further(folder: Path, teacher_sha256: str) -> dict[str, str]:
     """Title -> text of the parts that come from other results; "" where there are none."""
-    shipped = section(folder)
+    shipped = section(folder, teacher_sha256)
     return {
         "Gate": gate_sweep.section(folder / gate_sweep.RESULTS.name, teacher_sha256),
         "Shipped weights": f"{SHIPPED}\n\n{shipped}" if shipped else "",

@@ -95,20 +95,27 @@ def test_shipped_weights_are_judged_and_drawn_until_they_change(
     teacher: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "results"
-    words = f"evaluate_all --data {data} --models {teacher} random --like {teacher} --networks 2 --seeds 0"
+    student = make_method("fps", TINY, "0123456789abcdef", tokens=(1, 2, 4))
+    save_weights(tmp_path / "fps", student.config, student)
+    words = f"evaluate_all --data {data} --models {teacher} random fps={tmp_path / 'fps'} --like {teacher}"
+    words += " --networks 2 --seeds 0 --tokens 1 4"
     words += f" --protocols probe fewshot --out {out} --runs {tmp_path / 'random'}"
     monkeypatch.setattr(sys, "argv", words.split())
     evaluate_all.main()
     rows = json.loads((out / "evaluate_boxes.json").read_text())["rows"]
-    assert [row["protocol"] for row in rows] == ["probe"] * 3 + ["fewshot"] * 3
+    assert [row["protocol"] for row in rows] == ["probe"] * 5 + ["fewshot"] * 5
 
-    page = section(out)
+    page = section(out, "0123456789abcdef")
     assert "### boxes: 20 training shapes, 10 test shapes" in page
     assert f"| {teacher} | - | fp32 | {rows[0]['metrics']['accuracy']:.1f} |" in page
     assert "| random weights, calibrated BN | - | fp32 |" in page
 
+    assert [line.split(" | ")[1] for line in page.splitlines() if line.startswith("| fps")] == ["1", "4"]
+
     save_weights(teacher, TINY, Teacher(TINY))
-    assert str(teacher) not in section(out)
+    page = section(out, "another teacher")
+    assert str(teacher) not in page
+    assert "fps" not in page
 
 
 def test_a_gate_is_swept_and_drawn(
