@@ -75,9 +75,9 @@ class Comparison:
 COMPARISONS = (
     Comparison(
         "Which tokens merge",
-        "The form that `distill` makes, at equal s: its own assignment (`light-3-2-r1-h64`, located queries), "
-        "FPS, K-means, ToMe and PatchMerger; above, at lower and at like cost, depth truncation with the same "
-        "tokenizer and MLPs.",
+        "The form that `distill` makes, at equal s: its own assignment (`light-3-2-r1-h64`, located "
+        "queries), FPS, K-means, ToMe and PatchMerger; above, at lower and at like cost, depth truncation "
+        "with the same tokenizer and MLPs.",
         (
             "lite-truncation-3-r1-h64",
             "lite-truncation-4-r1-h64",
