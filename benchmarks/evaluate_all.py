@@ -37,8 +37,8 @@ MODELS = ("embedded:teacher", "random", "embedded:student", "embedded:bundle")
 SETS = ("modelnet10", "infomr69", "furniture", "parts_psb", "parts_coseg", "parts_human", "parts_ldraw")
 PROTOCOLS = ("probe", "svm", "fewshot", "fidelity", "parts")
 BASELINES = (
-    "light-3-2-r1-h64",
-    *(f"light-3-2-r1-h64-{method}" for method in ("fps", "kmeans", "tome", "patchmerger")),
+    "light-3-2-r1-h64-cau",
+    *(f"light-3-2-r1-h64-cau-{method}" for method in ("fps", "kmeans", "tome", "patchmerger")),
     *(f"lite-truncation-{depth}-r1-h64" for depth in (3, 4)),
 )
 """Runs of student_table.py that are judged by every protocol: the form that ships, and what rivals it."""

@@ -45,8 +45,9 @@ HYBRID = PAPER | {"residual": "update", "mixing_blocks": 1}
 LITE_TOKENIZER: dict[str, Any] = {"tokenizer": "lite", "lite_width": 32}
 LITE = HYBRID | LITE_TOKENIZER
 LIGHT = LITE | {"mixing_blocks": 2, "depth": 2, "cau_mlp": False}
-DEFAULT = LIGHT | {"mixing_blocks": 3, "mlp_ratio": 1.0, "lite_width": 64}
-"""What `distill` makes by default: `light-3-2-r1-h64`. Assignments are compared in both forms."""
+NARROW = LIGHT | {"mixing_blocks": 3, "mlp_ratio": 1.0, "lite_width": 64}
+DEFAULT = NARROW | {"cau_mlp": True}
+"""What `distill` makes by default: `light-3-2-r1-h64-cau`. Assignments are compared in both forms."""
 
 
 def _dso(name: str, headline: bool = False, **choices: Any) -> Run:
@@ -98,11 +99,12 @@ def all_runs() -> list[Run]:
             _dso(f"light-{m}-2-r{r:g}", **LIGHT | {"mixing_blocks": m, "mlp_ratio": r})
             for m, r in ((2, 1.0), (3, 1.0), (4, 1.0), (4, 0.5), (2, 2.0), (3, 2.0))
         ),
-        *(_dso(f"light-{m}-2-r1-h64", m == 3, **DEFAULT | {"mixing_blocks": m}) for m in (2, 3)),
+        *(_dso(f"light-{m}-2-r1-h64", m == 3, **NARROW | {"mixing_blocks": m}) for m in (2, 3)),
+        *(_dso(f"light-{m}-2-r1-h64-cau", m == 3, **DEFAULT | {"mixing_blocks": m}) for m in (2, 3)),
         *(_dso(f"light-{m}-4", **LIGHT | {"mixing_blocks": m, "depth": 4}) for m in (1, 0)),
         *(
             Run(f"{name}-{m}", {"method": m, "tokens": ELASTIC, **form}, m != "patchmerger")
-            for name, form in (("light-2-2", LIGHT), ("light-3-2-r1-h64", DEFAULT))
+            for name, form in (("light-2-2", LIGHT), ("light-3-2-r1-h64-cau", DEFAULT))
             for m in ("fps", "kmeans", "tome", "patchmerger")
         ),
         *(

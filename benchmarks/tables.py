@@ -75,14 +75,14 @@ class Comparison:
 COMPARISONS = (
     Comparison(
         "Which tokens merge",
-        "The form that `distill` makes, at equal s: its own assignment (`light-3-2-r1-h64`, located "
+        "The form that `distill` makes, at equal s: its own assignment (`light-3-2-r1-h64-cau`, located "
         "queries), FPS, K-means, ToMe and PatchMerger; above, at lower and at like cost, depth truncation "
         "with the same tokenizer and MLPs.",
         (
             "lite-truncation-3-r1-h64",
             "lite-truncation-4-r1-h64",
-            "light-3-2-r1-h64",
-            *(f"light-3-2-r1-h64-{method}" for method in ("fps", "kmeans", "tome", "patchmerger")),
+            "light-3-2-r1-h64-cau",
+            *(f"light-3-2-r1-h64-cau-{method}" for method in ("fps", "kmeans", "tome", "patchmerger")),
         ),
     ),
     Comparison(
@@ -129,6 +129,7 @@ COMPARISONS = (
             "light-4-2-r0.5",
             *_of_light("h64"),
             *(f"light-{m}-2-r1-h64" for m in (2, 3)),
+            *(f"light-{m}-2-r1-h64-cau" for m in (2, 3)),
             "lite-truncation-2-h64",
             *(f"lite-truncation-{k}-r1-h64" for k in (3, 4)),
         ),
@@ -238,7 +239,7 @@ def page(
         "## Methods, distilled alike",
         "All methods share the teacher's frozen tokenizer (`lite-...` rows learn a light one of that width; "
         "`light-m-k` too, with m blocks on all tokens, k on the SuperTokens and no MLP in CAU; of width 32 "
-        "unless `h` says another; `r1` has MLPs of d hidden units on all tokens. `light-3-2-r1-h64` is what "
+        "unless `h` says another; `r1` has MLPs of d hidden units on all tokens. `light-3-2-r1-h64-cau` is what "
         "`distill` makes by default), the cached targets, the loop and the number of steps (a dedicated "
         "student has half of an elastic one's). [method.md](method.md) says what each one is. Rows with "
         "several seeds are mean ± "

@@ -30,10 +30,10 @@ class CrossAttentionUpsampling(nn.Module):
         return x
 
     def start_from(self, last: Block, silent: bool) -> None:
-        """Take the MLP of the teacher's ``last`` block; what is ``silent`` adds nothing at first."""
+        """Take the MLP of the teacher's ``last`` block, or its best units; ``silent`` ones add nothing yet."""
         quiet = [self.enter]
         if self.mlp is not None and self.norm_mlp is not None:
-            self.mlp.load_state_dict(last.mlp.state_dict())
+            self.mlp.start_from(last.mlp)
             self.norm_mlp.load_state_dict(last.norm2.state_dict())
             quiet += [self.mlp.fc2] if silent else []
         for layer in quiet:

@@ -77,7 +77,7 @@ def student_macs(config: StudentConfig, count: int, bypassed: int = 0) -> Stages
     averages = 2 * groups * count * width + count * width * width
     stages["dso" if config.method == "dso" else config.method] = averages + _assignment(config, count)
     stages["encoder"] = config.encoder_depth * per_block
-    hidden = int(width * size.mlp_ratio) if config.cau_mlp else 0
+    hidden = int(width * config.all_token_mlp_ratio) if config.cau_mlp else 0
     stages["cau"] = groups * (width * (count + bypassed) + width * width + 2 * width * hidden)
     return stages | _head(size)
 

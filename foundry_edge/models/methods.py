@@ -128,6 +128,5 @@ def dso_defaults(
         "mixing_blocks": mixing,
         "mlp_ratio": min(1.0, teacher.mlp_ratio),
         "depth": max(min(ENCODER_BLOCKS, teacher.depth - mixing - attention_blocks), 1),
-        "cau_mlp": False,
         "tokenizer": "lite",
     }

@@ -39,7 +39,7 @@ class Student(Compressed):
         self.dso = make_reducer(config)
         self.gate = Gate(size.width) if config.gate else None
         self.encoder = Encoder(size.width, config.encoder_depth, size.heads, size.mlp_ratio, size.qkv_bias)
-        self.cau = CrossAttentionUpsampling(size.width, size.mlp_ratio, config.cau_mlp)
+        self.cau = CrossAttentionUpsampling(size.width, ratio, config.cau_mlp)
         self.train(False)
 
     @property

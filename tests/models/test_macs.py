@@ -45,6 +45,7 @@ FORMS: list[dict[str, object]] = [
     {"mixing_blocks": 1, "residual": "update"},
     {"mixing_blocks": 1, "attention_blocks": 1, "depth": 1},
     {"mixing_blocks": 1, "mlp_ratio": 1.5},
+    {"mixing_blocks": 1, "mlp_ratio": 1.5, "cau_mlp": False},
     {"depth": 1, "routing": "soft"},
     {"cau_mlp": False},
     {"tokenizer": "lite", "lite_width": 16},
