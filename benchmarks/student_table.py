@@ -239,7 +239,7 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--teacher", default="embedded:teacher")
-    parser.add_argument("--data", type=Path, nargs="+", help="sets to distil on")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="sets to distil on")
     parser.add_argument(
         "--probe", type=Path, nargs="*", default=[], help=".npz sets with labels, to judge on"
     )

@@ -83,7 +83,7 @@ def choose_sites(model: onnx.ModelProto, policy: str, keep: Sequence[str] = ()) 
     Args:
         model: FP32, nodes named after their modules.
         policy: a name in `POLICIES`, or ``auto``.
-        keep: modules as in the sensitivity table, such as ``blocks.11``; ``block.11`` is the same.
+        keep: modules as in the sensitivity table, such as ``blocks.1``; ``block.1`` is the same.
 
     Raises:
         InputError: a name in ``keep`` is no module with a linear map, or nothing is left.
@@ -120,7 +120,7 @@ def block_of(module: str) -> str:
 
 
 def within(module: str, name: str) -> bool:
-    """Whether ``module`` is, or lies in, the one named; ``block.11`` means ``blocks.11``."""
+    """Whether ``module`` is, or lies in, the one named; ``block.1`` means ``blocks.1``."""
     full = f"blocks.{name.removeprefix('block.')}" if name.startswith("block.") else name
     return module == full or module.startswith(full + ".")
 

@@ -78,7 +78,7 @@ def export(
         samples: calibration clouds.
         quantize: which maps are INT8, one of `foundry_edge_calibration.placement.POLICIES`; ``auto`` begins
             with ``wide`` and takes out the block that loses most until the gates are met.
-        keep_float: modules left in float all the same, such as ``blocks.11``.
+        keep_float: modules left in float all the same, such as ``blocks.1``.
         evaluation_data: an .npz data set whose test side measures fidelity and accuracy; None takes the
             embedded sample set's.
         teacher: for fidelity; None takes the embedded teacher if the student was distilled from it.

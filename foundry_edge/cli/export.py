@@ -58,7 +58,7 @@ def export(
             "--keep-float",
             "--keep-fp16",
             metavar="NAMES",
-            help="Modules left in float all the same (half in int8-fp16), e.g. blocks.11,cau_mlp.",
+            help="Modules left in float all the same (half in int8-fp16), e.g. blocks.1,cau_mlp.",
         ),
     ] = "",
     evaluation_data: Annotated[

@@ -135,8 +135,10 @@ def distill(
     console = Console(stderr=True)
     teacher_model = load_teacher(teacher)
     torch.manual_seed(settings.seed)
-    digest = teacher_digest(teacher) if teacher_features is None else ""
+    source = teacher_digest(teacher)
+    digest = source if teacher_features is None else ""
     student = _student(method, teacher_model, digest, freeze_encoder, choices)
+    _start_tokenizer(student, source)
     parts = method == "kd-parts"
     lesson = _prepare(teacher_model, data, teacher_features, views, settings, out / CACHE, console, parts)
     claim(out, _made_of(student, lesson, method, views, merge_rate, freeze_encoder, temperature), resume)
@@ -227,17 +229,21 @@ def _student(
         choices = {**choices, "mlp_ratio": teacher.config.mlp_ratio}
     student = make_method(kind, teacher.config, digest, **choices)
     student.start_from(teacher)
-    _start_tokenizer(student)
     return student
 
 
-def _start_tokenizer(student: Compressed) -> None:
-    """Start a light tokenizer as the embedded student's, where that one learned the same teacher's tokens."""
+def _start_tokenizer(student: Compressed, source: str) -> None:
+    """Start a light tokenizer as the embedded student's, where that one learned the same tokens.
+
+    Args:
+        student: already started from a teacher.
+        source: digest of that teacher.
+    """
     if not isinstance(student.tokenizer, LiteTokenizer):
         return
     known = load_student()
-    mine, theirs = student.config, known.config
-    fits = mine.teacher_sha256 == theirs.teacher_sha256 and theirs.lite_width <= mine.lite_width
+    theirs = known.config
+    fits = source == theirs.teacher_sha256 and theirs.lite_width <= student.config.lite_width
     if fits and isinstance(known.tokenizer, LiteTokenizer):
         student.tokenizer.start_from(known.tokenizer)
 
