@@ -42,6 +42,7 @@ BASELINES = (
     *(f"lite-truncation-{depth}-r1-h64" for depth in (3, 4)),
 )
 """Runs of student_table.py that are judged by every protocol: the form that ships, and what rivals it."""
+TRAINED = ("finetune", "parts")
 RANDOM_NETWORKS = 3
 
 
@@ -64,8 +65,8 @@ class Work:
     shapes: ShapeSet
     protocol: str
 
-    def key(self, seeds: tuple[int, ...]) -> dict[str, Any]:
-        """What makes the row this row."""
+    def key(self, seeds: tuple[int, ...], epochs: float | None) -> dict[str, Any]:
+        """What makes the row this row; ``epochs`` where something is trained for as many."""
         return {
             "model": self.model,
             "data": self.shapes.name,
@@ -75,6 +76,7 @@ class Work:
             "network_seed": self.network_seed,
             "seeds": list(seeds),
             "weights": self.rung.digest[:16],
+            "epochs": epochs if self.protocol in TRAINED else None,
             **({"taught_by": self.rung.teacher_sha256[:16]} if self.named else {}),
         }
 
@@ -168,7 +170,7 @@ def _done(work: Work, options: argparse.Namespace, console: Console) -> bool:
     seeds = tuple(int(part) for part in options.seeds.split(","))
     path = options.out / f"evaluate_{work.shapes.name}.json"
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
-    key = work.key(seeds)
+    key = work.key(seeds, options.epochs)
     if any(all(row.get(name) == value for name, value in key.items()) for row in rows):
         return True
     try:

@@ -57,10 +57,11 @@ Rows = list[dict[str, Any]]
 
 @dataclass
 class Bench:
-    """Everything the runs share: teacher, cached targets, probe sets."""
+    """Everything the runs share: teacher, recipe, cached targets, probe sets."""
 
     teacher: Teacher
     digest: str
+    recipe: dict[str, Any]
     settings: TrainSettings
     work: Path
     console: Console
@@ -79,7 +80,8 @@ class Bench:
         torch.manual_seed(seed)
         model = network(run, self.teacher.config, self.digest)
         model.start_from(self.teacher)
-        form = hashlib.sha256(model.config.model_dump_json().encode()).hexdigest()
+        made_of = f"{model.config.model_dump_json()} {self.recipe} {[s.name for s in self.fit]}"
+        form = hashlib.sha256(made_of.encode()).hexdigest()
         out = self.work / f"{run.name}_{seed}_{self.digest[:8]}_{steps}_{form[:8]}"
         objective = self._objective(run, model)
         train_logged(objective, len(objective.targets), settings, out, self.console, resume=True)
@@ -211,9 +213,17 @@ def prepare(options: argparse.Namespace) -> Bench:
         teacher, fit, check, options.views, settings, options.work, console, keep=True
     )
     digest = teacher_digest(options.teacher)
+    recipe = {
+        "teacher_sha256": digest,
+        "steps": options.steps,
+        "batch": options.batch,
+        "views": options.views,
+        "shapes": options.shapes,
+    }
     bench = Bench(
         teacher,
         digest,
+        recipe,
         settings,
         options.work,
         console,
@@ -277,20 +287,13 @@ def main() -> None:
 def _keep(options: argparse.Namespace, bench: Bench, name: str, seed: int, make: Callable[[], Rows]) -> None:
     """Make and write one run's rows, unless they lie there from the same teacher and number of steps."""
     path = options.out / f"student_{name}_{seed}.json"
-    recipe = {
-        "teacher_sha256": bench.digest,
-        "steps": options.steps,
-        "batch": options.batch,
-        "views": options.views,
-        "shapes": options.shapes,
-    }
-    if path.exists() and json.loads(path.read_text())["recipe"] == recipe:
+    if path.exists() and json.loads(path.read_text())["recipe"] == bench.recipe:
         return
     started = time.perf_counter()
     rows = make()
     record = {
         "schema": 1,
-        "recipe": recipe,
+        "recipe": bench.recipe,
         "training_clouds": len(bench.targets),
         "held_out": len(bench.held_out),
         "seconds": round(time.perf_counter() - started, 1),

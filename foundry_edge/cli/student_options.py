@@ -71,7 +71,9 @@ Residual = Annotated[
 ]
 CauMlp = Annotated[
     bool | None,
-    typer.Option("--cau-mlp/--no-cau-mlp", help="End in an MLP on all tokens, --mlp-ratio wide [default: yes]."),
+    typer.Option(
+        "--cau-mlp/--no-cau-mlp", help="End in an MLP on all tokens, --mlp-ratio wide [default: yes]."
+    ),
 ]
 Tokenizer = Annotated[
     str | None,

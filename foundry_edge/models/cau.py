@@ -30,7 +30,7 @@ class CrossAttentionUpsampling(nn.Module):
         return x
 
     def start_from(self, last: Block, silent: bool) -> None:
-        """Take the MLP of the teacher's ``last`` block, or its best units; ``silent`` ones add nothing yet."""
+        """Take the MLP of the teacher's ``last`` block; a ``silent`` one adds nothing at first."""
         quiet = [self.enter]
         if self.mlp is not None and self.norm_mlp is not None:
             self.mlp.start_from(last.mlp)
