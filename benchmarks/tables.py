@@ -241,9 +241,9 @@ def page(
         "`light-m-k` too, with m blocks on all tokens, k on the SuperTokens and no MLP in CAU; of width 32 "
         "unless `h` says another; `r1` has MLPs of d hidden units on all tokens, `cau` one in CAU too. "
         "`light-3-2-r1-h64-cau` is what `distill` makes by default), the cached targets, the loop and the "
-        "number of steps (a dedicated student has half of an elastic one's). [method.md](method.md) says what each one is. Rows with "
-        "several seeds are mean ± "
-        "sample standard deviation, the others are one seed. Probes are linear, on frozen pooled "
+        "number of steps (a dedicated student has half of an elastic one's). [method.md](method.md) says "
+        "what each one is. Rows with several seeds are mean ± sample standard deviation, the others are one "
+        "seed. Probes are linear, on frozen pooled "
         "features, in percent on the test side, with a fixed penalty; 10-shot is the mean of ten draws of "
         "ten training shapes per class. `teacher` is the teacher itself, `random` is random weights with "
         "calibrated batch norms.",
