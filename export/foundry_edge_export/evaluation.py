@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 
 from foundry_edge.data.labels import relabel
 from foundry_edge.data.samples import load_samples
-from foundry_edge.data.shapes import TEST, load_npz
+from foundry_edge.data.shapes import TEST, ShapeSet, load_npz
 from foundry_edge.evaluation.fidelity import fidelity
 from foundry_edge.models.config import StudentConfig
 from foundry_edge.models.load import EMBEDDED, load_teacher, teacher_digest
@@ -21,6 +22,9 @@ from foundry_edge_calibration.clouds import EMBEDDED_NAME, group_clouds
 from foundry_edge_calibration.engine import Array
 from foundry_edge_runtime.bundle.manifest import Accuracy, Fidelity
 from foundry_edge_runtime.errors import CheckpointError, DataError
+
+_NAMED = 3
+"""Classes that a note names."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +90,25 @@ def load_evaluation(
     groups, centers = group_clouds(shapes.xyz, config.teacher.preprocessing)
     labels = relabel(shapes, config.teacher.labels)
     found, notes = _find_teacher(config, teacher)
+    notes += _unmeasured(shapes, labels, config.teacher.labels)
     digest = hashlib.sha256(groups.tobytes() + centers.tobytes() + labels.tobytes()).hexdigest()
     name = f"{EMBEDDED_NAME if data is None else shapes.name} (test)"
     return Evaluation(name, groups, centers, labels, _tokens(found, groups, centers), digest, notes)
+
+
+def _unmeasured(shapes: ShapeSet, labels: npt.NDArray[np.int64], known: tuple[str, ...]) -> tuple[str, ...]:
+    """One line where a head is there and no cloud has a class that it knows."""
+    if not known or (labels >= 0).any():
+        return ()
+    present = [name for i, name in enumerate(shapes.classes) if (shapes.label == i).any()]
+    why = f"does not know the classes of {shapes.name} ({_few(present)})" if present else "needs labels"
+    return (
+        f"accuracy not measured: the head ({_few(known)}) {why}; give --evaluation-data with its classes",
+    )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
 
 
 def _find_teacher(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx
 
-from foundry_edge.data.labels import canonical
+from foundry_edge.data.labels import find_label
 from foundry_edge.models.load import load_part_head, model_folder
 from foundry_edge.models.part_head import PART_HEAD, PartHead, PartHeadConfig, part_head_macs
 from foundry_edge.models.store import CONFIG, weights_sha256
@@ -94,15 +94,16 @@ def make_parts(found: HeadToExport, student: Student) -> PartsDraft:
 
 
 def _categories(config: PartHeadConfig, labels: tuple[str, ...]) -> tuple[PartCategory, ...]:
-    """Each category with the class that has the same name once both are in the head's vocabulary."""
+    """Each category with the student's label of the same class, where it has one."""
+    found = [find_label(name, labels) for name in config.categories]
     return tuple(
         PartCategory(
             name=name,
-            label=canonical(name) if canonical(name) in labels else None,
+            label=labels[index] if index >= 0 else None,
             parts=parts,
             names=tuple(config.parts[part].removeprefix(f"{name}/") for part in parts),
         )
-        for name, parts in zip(config.categories, config.allowed, strict=True)
+        for name, parts, index in zip(config.categories, config.allowed, found, strict=True)
     )
 
 

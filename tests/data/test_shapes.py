@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from foundry_edge.data.groupings import AUGMENT_DRAWS, augment, cached_groupings, group_shapes
-from foundry_edge.data.labels import canonical, merged, relabel
+from foundry_edge.data.labels import canonical, find_label, merged, relabel
 from foundry_edge.data.npz import save_npz
 from foundry_edge.data.one_sided import one_sided
+from foundry_edge.data.samples import load_samples
 from foundry_edge.data.scan_views import grouped_views, scan_view
 from foundry_edge.data.scenes import make_scenes
 from foundry_edge.data.shapes import ShapeSet, load_npz, load_sets
@@ -142,6 +143,31 @@ def test_labels_merge_by_meaning() -> None:
     assert vocabulary == ("bed", "odd", "table")
     assert relabel(one, vocabulary).tolist() == [0, 2]
     assert relabel(two, ("table",)).tolist() == [0, -1]
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "found"),
+    [
+        ("armchair", ("armchair", "chair"), "armchair"),
+        ("chair", ("armchair", "Chair", "chair"), "chair"),
+        ("chair", ("armchair", "Chair"), "Chair"),
+        ("chair", ("armchair", "Table"), "armchair"),
+        ("Chair", ("Table", "Chair"), "Chair"),
+        ("person", ("bike", "person"), "person"),
+        ("person", ("humanoid",), "humanoid"),
+        ("RoundTable", ("Chair", "Table"), "Table"),
+        ("boat", ("Chair", "Table"), None),
+    ],
+)
+def test_a_class_is_found_by_name_before_meaning(
+    name: str, labels: tuple[str, ...], found: str | None
+) -> None:
+    assert find_label(name, labels) == (-1 if found is None else labels.index(found))
+
+
+def test_classes_of_a_set_keep_their_labels_in_a_vocabulary_of_their_own_names() -> None:
+    shapes = load_samples()
+    np.testing.assert_array_equal(relabel(shapes, shapes.classes), shapes.label)
 
 
 def _named(name: str, classes: tuple[str, ...]) -> ShapeSet:

@@ -14,6 +14,7 @@ from foundry_edge.data.shapes import TEST
 from foundry_edge.models.load import load_student
 from foundry_edge_calibration.clouds import group_clouds
 from foundry_edge_export import ExportReport, export, gates
+from foundry_edge_export.evaluation import load_evaluation
 from foundry_edge_export.graph import trace
 from foundry_edge_export.precisions import PRECISIONS, QUANTISED
 from foundry_edge_export.report_files import HTML, JSON, MARKDOWN
@@ -237,6 +238,28 @@ def test_force_keeps_and_marks(models: Path, tmp_path: Path, monkeypatch: pytest
     (rung,) = load_bundle(out).manifest.rungs
     assert rung.forced
     assert rung.gates == {"cosine_mean": False, "cosine_worst": True, "accuracy_drop": True}
+
+
+def test_a_head_is_judged_by_the_classes_of_its_own_set(models: Path) -> None:
+    config, test = load_student(models / "student").config, load_samples().part(TEST)
+    for labels in (test.classes, tuple(name.title() for name in test.classes)):
+        teacher = config.teacher.model_copy(update={"labels": labels})
+        evaluation = load_evaluation(config.model_copy(update={"teacher": teacher}))
+        np.testing.assert_array_equal(evaluation.labels, test.label)
+        assert not any("accuracy" in note for note in evaluation.notes)
+
+
+def test_a_head_for_other_classes_is_said_not_to_be_judged(models: Path, tmp_path: Path) -> None:
+    config = load_student(models / "student").config
+    config = config.model_copy(
+        update={"teacher": config.teacher.model_copy(update={"labels": ("cat", "dog")})}
+    )
+    (note,) = (line for line in load_evaluation(config).notes if "accuracy" in line)
+    assert "the head (cat, dog) does not know the classes of furniture (animal, armchair, " in note
+    assert note.endswith("give --evaluation-data with its classes")
+    np.savez(tmp_path / "bare.npz", points=np.ones((2, 300, 3), np.int16), split=np.ones(2, np.uint8))
+    notes = load_evaluation(config, data=tmp_path / "bare.npz").notes
+    assert any("the head (cat, dog) needs labels" in line for line in notes)
 
 
 def test_a_wrong_teacher_is_refused(models: Path, other_models: Path, tmp_path: Path) -> None:

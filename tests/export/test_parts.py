@@ -16,7 +16,7 @@ from foundry_edge.models.load import load_part_head, load_student
 from foundry_edge.models.part_head import PART_HEAD, PartHead, PartHeadConfig
 from foundry_edge.models.store import save_weights
 from foundry_edge_calibration.clouds import group_clouds
-from foundry_edge_export import ExportReport, commit, export, part_graph
+from foundry_edge_export import ExportReport, commit, export, part_graph, parts
 from foundry_edge_export.cells import part_lines
 from foundry_edge_export.report_files import JSON, MARKDOWN
 from foundry_edge_runtime import Budget, Session, load_bundle
@@ -95,6 +95,11 @@ def test_the_bundle_holds_the_head(exported_parts: ExportReport) -> None:
     model = onnx.load(exported_parts.bundle / section.graph.name)
     assert (model.opset_import[0].version, model.ir_version) == (20, 10)
     assert {one.name for one in model.graph.input} == {"tokens", "index", "weight", "xyz", "category"}
+
+
+def test_a_category_has_the_label_of_the_same_name() -> None:
+    labels = [one.label for one in parts._categories(CONFIG, ("Table", "Chair"))]
+    assert labels == ["Chair", "Table", None]
 
 
 def test_the_runtime_names_the_parts_that_torch_names(exported_parts: ExportReport, student: Path) -> None:
