@@ -14,7 +14,8 @@ from foundry_edge_runtime.pointcloud import FloatArray
 
 _EXACT = partial(torch.cdist, compute_mode="donot_use_mm_for_euclid_dist")
 NEIGHBOURS = 3
-EPSILON = 1e-8
+NEAREST = 1e-12
+"""Squared distance below which a point counts as lying on the centre, as in the runtime's interpolation."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def nearest_centres(xyz: Tensor, centers: Tensor) -> Neighbours:
     indices, weights = [], []
     for points, centres in zip(xyz.float(), centers.float(), strict=True):
         square, index = _EXACT(points, centres).square().topk(count, dim=1, largest=False)
-        inverse = 1 / (square + EPSILON)
+        inverse = 1 / square.clamp_min(NEAREST)
         indices.append(index)
         weights.append(inverse / inverse.sum(dim=1, keepdim=True))
     return Neighbours(torch.stack(indices), torch.stack(weights))
