@@ -29,13 +29,15 @@ FAULTS = """
 import os, signal, sys, time
 if "foundry_edge_runtime.streams.worker" in sys.orig_argv:
     from foundry_edge_runtime.backends.ort import OnnxRuntimeBackend
+    from foundry_edge_runtime.readers import reading
     from foundry_edge_runtime.streams import here
-    read_each, load = here.read_each, OnnxRuntimeBackend.load
+    read_each, scans_of, load = here.read_each, reading.scans_of, OnnxRuntimeBackend.load
+    deadly = [int(number) for number in os.environ.get("HURT_SCANS", "2").split()]
 
-    def hurt(path, options, skip=0):
+    def hurt(path, options, skip, begins):
         name = os.path.basename(path)
-        for number, cloud in read_each(path, options, skip):
-            if "crash" in name and number in (None, 2):
+        for number, cloud in read_each(path, options, skip, begins):
+            if "crash" in name and number in (None, *deadly):
                 os.kill(os.getpid(), signal.SIGSEGV)
             if "hang" in name:
                 time.sleep(600)
@@ -43,12 +45,20 @@ if "foundry_edge_runtime.streams.worker" in sys.orig_argv:
                 raise ZeroDivisionError("a bug")
             yield number, cloud
 
+    def hurt_parser(name):
+        def scans(source, options):
+            for number, raw in enumerate(scans_of(name)(source, options), 1):
+                if "torn" in source.name and number in deadly:
+                    os.kill(os.getpid(), signal.SIGSEGV)
+                yield raw
+        return scans
+
     def hurt_load(self, graph, spec):
         if graph.name in os.environ.get("HURT_LOAD", ""):
             os.kill(os.getpid(), signal.SIGKILL)
         return load(self, graph, spec)
 
-    here.read_each, OnnxRuntimeBackend.load = hurt, hurt_load
+    here.read_each, reading.scans_of, OnnxRuntimeBackend.load = hurt, hurt_parser, hurt_load
 """
 
 
@@ -130,15 +140,60 @@ def test_scan_that_takes_the_process_down_is_one_failure(
 
 
 @pytest.mark.usefixtures("faults")
-def test_message_that_takes_the_process_down_is_one_failure(tmp_path: Path, bundle_folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("deadly", "options"),
+    [
+        ("2 3", {"isolate": True}),
+        ("1", {"isolate": True}),
+        ("3", {"isolate": True, "batch": 4}),
+        ("1 5", {"workers": 2, "batch": 2}),
+    ],
+)
+def test_each_deadly_message_of_a_bag_is_one_failure(
+    tmp_path: Path,
+    bundle_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    deadly: str,
+    options: dict[str, object],
+) -> None:
+    monkeypatch.setenv("HURT_SCANS", deadly)
+    path, ledger = tmp_path / "crash.mcap", tmp_path / "ledger"
+    path.write_bytes(bag(["/points"] * 5))
+    running = run(path, bundle=bundle_folder, ledger=ledger, **options)  # type: ignore[arg-type]
+    assert kinds(running) == [f"crash:{n}" + "!" * (str(n) in deadly) for n in range(1, 6)]
+    assert kinds(run(path, bundle=bundle_folder, ledger=ledger)) == []
+
+
+@pytest.mark.usefixtures("faults")
+def test_rest_of_the_last_input_goes_on_while_another_worker_is_free(
+    tmp_path: Path, bundle_folder: Path
+) -> None:
     path = tmp_path / "crash.mcap"
     path.write_bytes(bag(["/points"] * 4))
-    assert kinds(run(path, bundle=bundle_folder, isolate=True)) == [
-        "crash:1",
-        "crash:2!",
-        "crash:3",
-        "crash:4",
-    ]
+    pool = Pool(load_bundle(bundle_folder), setup(bundle_folder), 2, print)
+    while not all(worker.ready for worker in pool._workers):
+        pool._listen()
+    found = [one for one in pool.outcomes(iter([Item(os.fspath(path))]), Stop()) if one is not None]
+    pool.close()
+    assert [one.scan for one in found] == [1, 2, 3, 4, None]
+    assert [type(one.result) for one in found] == [Result, Failure, Result, Result, type(None)]
+
+
+@pytest.mark.usefixtures("faults")
+def test_bag_that_cannot_be_read_past_a_message_is_given_up(tmp_path: Path, bundle_folder: Path) -> None:
+    path = tmp_path / "torn.mcap"
+    path.write_bytes(bag(["/points"] * 5))
+    assert kinds(run(path, bundle=bundle_folder, isolate=True)) == ["torn:1", "torn:2!", "torn:3!"]
+
+
+@pytest.mark.usefixtures("faults")
+def test_scans_given_together_with_a_deadly_one_at_the_end(tmp_path: Path, bundle_folder: Path) -> None:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    (folder / "a.mcap").write_bytes(bag(["/points"] * 3))
+    np.save(folder / "bcrash.npy", RNG.normal(size=(20, 3)))
+    running = run(folder, bundle=bundle_folder, isolate=True, batch=2)
+    assert kinds(running) == ["a:1", "a:2", "a:3", "bcrash!"]
 
 
 @pytest.mark.usefixtures("faults")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
@@ -70,8 +70,15 @@ def read_scans(
         yield from scans_in(opened, options)
 
 
+def _tell_nobody(_: int | None) -> None:
+    """Say nothing."""
+
+
 def read_each(
-    source: str | os.PathLike[str], options: Options, skip: int = 0
+    source: str | os.PathLike[str],
+    options: Options,
+    skip: int = 0,
+    begins: Callable[[int | None], None] = _tell_nobody,
 ) -> Iterator[tuple[int | None, PointCloud | ScanError]]:
     """The scans of one input as they are read, each with its number; a damaged one of several as its error.
 
@@ -79,6 +86,8 @@ def read_each(
         source: path, or "-" for standard input.
         options: see `read_points`.
         skip: leave out so many scans from the beginning, unjudged.
+        begins: told the number of each scan before it is read; also one behind the last, since only reading
+            shows that there is none.
 
     Yields:
         The number, counted from 1 (None for a format that holds one scan), and the scan.
@@ -88,14 +97,16 @@ def read_each(
     """
     with open_source(source) as opened, _known_errors(opened):
         name = _format(opened, options)
-        outcomes = scans_of(name)(opened, options)
+        outcomes, several = scans_of(name)(opened, options), holds_several(name)
         for number in count(1):
+            if number > skip:
+                begins(number if several else None)
             judged = _next(opened, outcomes, options, judge=number > skip)
             if judged is None:
                 break
             if number <= skip:
                 continue
-            if holds_several(name):
+            if several:
                 yield number, judged
             elif isinstance(judged, ScanError):
                 raise judged

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from foundry_edge_runtime.errors import BackendError, FoundryEdgeError
 from foundry_edge_runtime.inspection import Failure
@@ -15,11 +16,22 @@ from foundry_edge_runtime.streams.items import Item, Items, Outcome, Stop
 
 Read = tuple[int | None, Prepared | FoundryEdgeError | None]
 """The number of a scan, and the scan ready for the engine, why it is not, or None at the input's end."""
+Begins = Callable[[Item, int | None], None]
+"""Told of each scan of a file before it is read; see `read_each`."""
 _Waiting = tuple[Item, int | None, Prepared | FoundryEdgeError | None]
 
 
+def _tell_nobody(_: Item, __: int | None) -> None:
+    """Say nothing."""
+
+
 def outcomes(
-    session: Session, items: Items, options: Options, stop: Stop, batch: int = 1
+    session: Session,
+    items: Items,
+    options: Options,
+    stop: Stop,
+    batch: int = 1,
+    begins: Begins = _tell_nobody,
 ) -> Iterator[Outcome | None]:
     """Compute the scans of inputs in their order.
 
@@ -29,6 +41,7 @@ def outcomes(
         options: how to read.
         stop: ends the stream between two scans.
         batch: how many scans to put through the engine at once; a source that has nothing ends a batch early.
+        begins: see `Begins`.
 
     Yields:
         What became of each scan, the end of each input, and None when the source has nothing.
@@ -42,17 +55,19 @@ def outcomes(
             yield from _computed(session, waiting)
             yield None
             continue
-        for scan, one in prepared(session, item, options, stop):
+        for scan, one in prepared(session, item, options, stop, begins):
             waiting.append((item, scan, one))
             if batch == 1 or sum(one is not None for _, _, one in waiting) == batch:
                 yield from _computed(session, waiting)
     yield from _computed(session, waiting)
 
 
-def prepared(session: Session, item: Item, options: Options, stop: Stop) -> Iterator[Read]:
+def prepared(
+    session: Session, item: Item, options: Options, stop: Stop, begins: Begins = _tell_nobody
+) -> Iterator[Read]:
     """The scans of one input, read and grouped; an unreadable one as its error; then (None, None)."""
     number: int | None = None
-    scans = _clouds(item, options)
+    scans = _clouds(item, options, begins)
     while not stop.asked:
         started = time.perf_counter()
         try:
@@ -67,9 +82,11 @@ def prepared(session: Session, item: Item, options: Options, stop: Stop) -> Iter
             return
 
 
-def _clouds(item: Item, options: Options) -> Iterator[tuple[int | None, PointCloud | FoundryEdgeError]]:
+def _clouds(
+    item: Item, options: Options, begins: Begins
+) -> Iterator[tuple[int | None, PointCloud | FoundryEdgeError]]:
     if item.load is None:
-        yield from read_each(item.name, options, item.skip)
+        yield from read_each(item.name, options, item.skip, partial(begins, item))
     else:
         yield None, item.load()
 

@@ -22,7 +22,7 @@ from foundry_edge_runtime.result import Result
 from foundry_edge_runtime.selection import Notify
 from foundry_edge_runtime.streams.items import TICK_SECONDS, Item, Items, Outcome, Stop
 from foundry_edge_runtime.streams.process import START_SECONDS, Job, Worker
-from foundry_edge_runtime.streams.worker import ERROR, FREE, NOTICE, OUTCOME, READY, Message, Setup
+from foundry_edge_runtime.streams.worker import BEGIN, ERROR, FREE, NOTICE, OUTCOME, READY, Message, Setup
 
 SCAN_SECONDS = 60.0
 _PATIENCE = 3
@@ -81,8 +81,8 @@ class Pool:
             idle = False
             if stop.asked:
                 self._wind_up()
-            while more and not idle and (worker := self._free()) is not None:
-                more, idle = self._hand_out(worker, items)
+            while (more or self._again) and not idle and (worker := self._free()) is not None:
+                more, idle = self._hand_out(worker, items, more)
             yield from self._in_order()
             if not self._jobs:
                 if not more:
@@ -98,20 +98,20 @@ class Pool:
             worker.close()
         self._workers.clear()
 
-    def _hand_out(self, worker: Worker, items: Items) -> tuple[bool, bool]:
+    def _hand_out(self, worker: Worker, items: Items, more: bool) -> tuple[bool, bool]:
         """Give a worker something to do; whether there may be more, and whether there is nothing now."""
         if self._again:
             worker.give(self._again.popleft())
-            return True, False
+            return more, False
         taken: list[Item] = []
-        more, idle = True, False
+        idle = False
         while len(taken) < self.batch and more and not idle:
             item = next(items, _ENDED)
             more, idle = item is not _ENDED, item is None
             if isinstance(item, Item):
                 taken.append(item)
         if taken:
-            job = Job(tuple(taken))
+            job = Job(tuple(taken), self.batch)
             self._jobs.append(job)
             worker.give(job)
         return more, idle
@@ -159,6 +159,9 @@ class Pool:
         elif kind == ERROR:
             error: FoundryEdgeError = values[0]
             raise error
+        elif kind == BEGIN and job is not None:
+            place, scan = values
+            job.begun[place] = scan
         elif kind == OUTCOME and job is not None:
             place, result, scan = values
             if isinstance(result, Result):
@@ -186,27 +189,33 @@ class Pool:
         self._notify(f"a worker process was started again: {reason}")
 
     def _after_death(self, job: Job, reason: str) -> None:
-        """Inputs given together are tried one by one; a single one has failed, or goes on behind the scan."""
-        position = self._jobs.index(job)
+        """Scans computed at once are tried one by one; a single one has failed, and the rest goes on."""
         left, job.finished = job.left, True
-        if len(left) > 1:
-            singles = [Job((item,)) for item in left]
-            for offset, single in enumerate(singles, 1):
-                self._jobs.insert(position + offset, single)
-            self._again.extend(singles)
-            return
-        for item in left:
-            scan = None if job.last is None else job.last + 1
-            problem = ScanError(
-                f"the process that computed it was lost: {reason}", where=item.name, remedy="look at the scan"
-            )
-            job.outcomes.append(Outcome(item, Failure(item.name, problem, scan), scan))
-            if scan is None or self._stopped:
-                job.outcomes.append(Outcome(item, None))
-                continue
-            rest = Job((replace(item, skip=scan),))
-            self._jobs.insert(position + 1, rest)
-            self._again.append(rest)
+        if len(left) > 1 or (job.batch > 1 and job.reached is not None):
+            self._try_again(job, left)
+        elif left:
+            self._give_up(job, left[0], reason)
+
+    def _try_again(self, job: Job, items: Sequence[Item]) -> None:
+        """Hand these out next, each alone and its scans one by one, in the place of a job."""
+        position = self._jobs.index(job)
+        for offset, item in enumerate(items, 1):
+            single = Job((item,))
+            self._jobs.insert(position + offset, single)
+            self._again.append(single)
+
+    def _give_up(self, job: Job, item: Item, reason: str) -> None:
+        """The scan that took the process down has failed; so has the input where none of it was begun."""
+        several = item.skip > 0 or job.reached is not None
+        scan = item.skip + 1 if several else None
+        problem = ScanError(
+            f"the process that computed it was lost: {reason}", where=item.name, remedy="look at the scan"
+        )
+        job.outcomes.append(Outcome(item, Failure(item.name, problem, scan), scan))
+        if job.reached is None:
+            job.outcomes.append(Outcome(item, None))
+        elif not self._stopped:
+            self._try_again(job, [replace(item, skip=item.skip + 1)])
 
     def _blame_engine(self, reason: str) -> None:
         rung, backend = self.choice.rung, self.choice.backend

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -23,36 +23,46 @@ START_SECONDS = 120.0  # to load the engine
 _TAIL = 4096
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     """Inputs given to a worker, and what became of them so far.
 
     Attributes:
         items: the inputs.
+        batch: scans that are computed at once.
         outcomes: as they came, not yet passed on.
         ended: how many of the inputs are at their end.
         last: number of the last scan that the input under way gave; None when it gave none.
+        begun: number of the last scan of each input, by its place, that was begun.
         finished: whether nothing more comes.
     """
 
     items: tuple[Item, ...]
+    batch: int = 1
     outcomes: list[Outcome] = field(default_factory=list)
     ended: int = 0
     last: int | None = None
+    begun: dict[int, int | None] = field(default_factory=dict)
     finished: bool = False
 
     def add(self, place: int, outcome: Outcome) -> None:
-        """Take an outcome of the input at this place."""
+        """Take an outcome of the input at this place; one without a number is its only one."""
         self.outcomes.append(outcome)
-        if outcome.result is None:
+        if outcome.result is None or outcome.scan is None:
             self.ended, self.last = place + 1, None
         else:
             self.last = outcome.scan
 
     @property
     def left(self) -> tuple[Item, ...]:
-        """The inputs that are not at their end."""
-        return self.items[self.ended :]
+        """The inputs that are not at their end; of the first, the scans behind those it gave."""
+        first, rest = self.items[self.ended : self.ended + 1], self.items[self.ended + 1 :]
+        return (*(replace(one, skip=self.last or one.skip) for one in first), *rest)
+
+    @property
+    def reached(self) -> int | None:
+        """The last scan that was begun of the first input left; None before one was, and of a single one."""
+        return self.begun.get(self.ended)
 
 
 class Worker:
@@ -97,7 +107,7 @@ class Worker:
         """Let it work on this."""
         self.job = job
         self.heard = time.monotonic()
-        self.send(job.left)
+        self.send((job.left, job.batch))
 
     def stop(self) -> None:
         """Ask it to end after the scan it computes."""

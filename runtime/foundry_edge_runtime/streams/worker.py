@@ -23,7 +23,7 @@ from foundry_edge_runtime.session import Session
 from foundry_edge_runtime.streams import here
 from foundry_edge_runtime.streams.items import Item, Stop
 
-READY, NOTICE, OUTCOME, FREE, ERROR = "ready", "notice", "outcome", "free", "error"
+READY, NOTICE, BEGIN, OUTCOME, FREE, ERROR = "ready", "notice", "begin", "outcome", "free", "error"
 STOP = "stop"
 Message = tuple[Any, ...]
 
@@ -58,7 +58,10 @@ class Setup:
 
 
 def serve(connection: Connection) -> None:
-    """Answer to the end of the connection: ready or error, then outcomes of what is asked."""
+    """Answer to the end of the connection: ready or error, then outcomes of what is asked.
+
+    It is asked for inputs and how many scans of them to compute at once.
+    """
     setup: Setup = connection.recv()
     os.chdir(setup.here)
     if setup.cpus and hasattr(os, "sched_setaffinity"):
@@ -69,12 +72,11 @@ def serve(connection: Connection) -> None:
 
     try:
         with relayed(tell), open_session(setup, tell) as session:
-            batch = setup.batch or session.best_batch()
-            connection.send((READY, session.choice, batch))
+            connection.send((READY, session.choice, setup.batch or session.best_batch()))
             while True:
                 work = connection.recv()
                 if work != STOP:
-                    _work(session, work, setup.options, connection, batch)
+                    _work(session, *work, setup.options, connection)
     except FoundryEdgeError as error:
         connection.send((ERROR, error))
 
@@ -95,14 +97,20 @@ def open_session(setup: Setup, notify: Notify = silent) -> Session:
 
 
 def _work(
-    session: Session, items: tuple[Item, ...], options: Options, connection: Connection, batch: int
+    session: Session, items: tuple[Item, ...], batch: int, options: Options, connection: Connection
 ) -> None:
-    """Compute inputs; between two scans it hears when it is to stop."""
+    """Compute inputs, and say which scan comes; between two scans it hears when it is to stop."""
+
+    def place(item: Item) -> int:
+        return next(i for i, one in enumerate(items) if one is item)
+
+    def begins(item: Item, scan: int | None) -> None:
+        connection.send((BEGIN, place(item), scan))
+
     stop = Stop()
-    for outcome in here.outcomes(session, iter(items), options, stop, batch):
+    for outcome in here.outcomes(session, iter(items), options, stop, batch, begins):
         if outcome is not None:
-            place = next(i for i, item in enumerate(items) if item is outcome.item)
-            connection.send((OUTCOME, place, outcome.result, outcome.scan))
+            connection.send((OUTCOME, place(outcome.item), outcome.result, outcome.scan))
         if connection.poll() and connection.recv() == STOP:
             stop()
     connection.send((FREE,))
