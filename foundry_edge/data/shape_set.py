@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -64,6 +66,21 @@ class ShapeSet:
             ids=tuple(name for name, keep in zip(self.ids, mask, strict=True) if keep),
             part_label=None if self.part_label is None else self.part_label[mask],
         )
+
+
+def data_digest(sets: Sequence[ShapeSet]) -> str:
+    """SHA-256 of all that training on ``sets``, or judging by them, depends on.
+
+    Of points, labels, classes, the split, and parts; not of the names of sets and shapes.
+    """
+    digest = hashlib.sha256()
+    for shapes in sets:
+        parts = None if shapes.part_label is None else (shapes.part_names, shapes.part_category)
+        digest.update(repr((shapes.xyz.shape, shapes.classes, parts)).encode())
+        arrays = [shapes.xyz, shapes.label.astype(np.int64), shapes.split.astype(np.uint8)]
+        for array in arrays if shapes.part_label is None else [*arrays, shapes.part_label]:
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def z_up(xyz: FloatArray, up: str) -> FloatArray:

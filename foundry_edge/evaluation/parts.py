@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from foundry_edge.evaluation.part_probe import probe_parts
 from foundry_edge.evaluation.rungs import EvaluatedRung
 from foundry_edge.evaluation.subject import Judged
 from foundry_edge.evaluation.summary import Metrics, mean_and_deviation
+from foundry_edge.evaluation.training_cache import training_folder
 from foundry_edge.models.part_head import PartHead, PartHeadConfig
 from foundry_edge.training.engine import train
 from foundry_edge.training.parts import (
@@ -26,7 +27,6 @@ from foundry_edge.training.parts import (
     predict_parts,
 )
 from foundry_edge.training.settings import TrainSettings
-from foundry_edge_runtime.cache import cache_folder
 from foundry_edge_runtime.errors import DataError
 
 EPOCHS = 40.0
@@ -61,12 +61,14 @@ def part_segmentation(
     tokens, lists = judged.tokens(rung), part_lists(shapes)
     sides = (data.where(fit), tokens[fit]), (data.where(check), tokens[check])
     config = part_head_config(shapes, rung.width, hidden=HIDDEN, dropout=DROPOUT)
-    key = hashlib.sha256(f"{rung.digest} {shapes.name}".encode() + shapes.xyz.tobytes()).hexdigest()[:24]
+    made_of = rung.digest, rung.preprocessing, config
+
+    def folder(settings: TrainSettings) -> Path:
+        return training_folder("parts", shapes, settings, *made_of)
+
     found = [
         {
-            **_head(
-                sides, config, lists, seed, epochs or EPOCHS, cache_folder() / "parts" / key, judged.advance
-            ),
+            **_head(sides, config, lists, seed, epochs or EPOCHS, folder, judged.advance),
             **{f"probe_{name}": value for name, value in probe_parts(sides, lists, seed).items()},
         }
         for seed in seeds
@@ -86,7 +88,7 @@ def _head(
     lists: PartLists,
     seed: int,
     epochs: float,
-    folder: Path,
+    folder: Callable[[TrainSettings], Path],
     advance: Advance,
 ) -> Metrics:
     """Train a head on the first side and judge it on the second; continues a run that was interrupted."""
@@ -103,13 +105,12 @@ def _head(
     objective = PartSegmentation(PartHead(config), data, tokens)
     objective.head.standardise(tokens)
     objective.head.train()
-    checkpoint = folder / f"seed{seed}-steps{steps}.pt"
     train(
         objective,
         objective,
         len(data),
         settings,
-        checkpoint,
+        folder(settings) / "head.pt",
         lambda row: advance(row.step, row.steps, f"head, seed {seed}"),
         resume=True,
     )

@@ -7,6 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -107,15 +108,26 @@ def _torch_rungs(
             where="--precision",
             remedy="give the bundle exported from it",
         )
-    published = Path(name).is_file()
     model = load_model(name)
-    digest = model_digest(name) if published else folder_digest(model_folder(name))
+    digest = feature_digest(name)
+    return [torch_rung(model, budget, digest) for budget in budgets_of(model, tokens)]
+
+
+def budgets_of(model: Model, tokens: tuple[int, ...] | None) -> tuple[int | None, ...]:
+    """The budgets ``tokens`` of a model, all where it is None; (None,) for a model without any.
+
+    Raises:
+        InputError: the model has not got one of ``tokens``.
+    """
     unknown = sorted(set(tokens or ()) - set(model.budgets))
     if unknown:
         known = ", ".join(map(str, model.budgets)) or "none"
-        raise InputError(f"has no budget of {unknown[0]} tokens (it has {known})", where=str(name))
-    budgets: tuple[int | None, ...] = tokens or model.budgets or (None,)
-    return [torch_rung(model, budget, digest) for budget in budgets]
+        raise InputError(
+            f"has no budget of {unknown[0]} tokens (it has {known})",
+            where=model.name,
+            remedy="give --tokens that it has, or leave it out",
+        )
+    return tokens or model.budgets or (None,)
 
 
 def torch_rung(model: Model, tokens: int | None, digest: str) -> EvaluatedRung:
@@ -132,7 +144,7 @@ def torch_rung(model: Model, tokens: int | None, digest: str) -> EvaluatedRung:
         preprocessing=model.preprocessing,
         width=model.width,
         encode=encode,
-        digest=f"{digest}-{tokens}-{_code_digest()}",
+        digest=f"{digest}-{tokens}-{code_digest(models)}",
         teacher_sha256=str(getattr(model.config, "teacher_sha256", "")),
         model=model,
     )
@@ -185,8 +197,18 @@ class _LazyEngine:
         return self._run(groups, centers)
 
 
-def folder_digest(folder: Path) -> str:
-    """SHA-256 over what decides a model's features: its configuration and weights, but for its head."""
+def feature_digest(name: str | Path) -> str:
+    """SHA-256 over what decides a model's features: its configuration and weights, but for its head.
+
+    Of a published file it is that of the whole file.
+
+    Raises:
+        CheckpointError: there is no such model.
+    """
+    return model_digest(name) if Path(name).is_file() else _folder_digest(model_folder(name))
+
+
+def _folder_digest(folder: Path) -> str:
     config = json.loads((folder / CONFIG).read_bytes())
     for part in (config, config.get("teacher", {})):
         for field in HEAD_FIELDS:
@@ -196,9 +218,10 @@ def folder_digest(folder: Path) -> str:
 
 
 @functools.cache
-def _code_digest() -> str:
-    """Of the code of the networks: features kept in the cache are of this code."""
+def code_digest(*packages: ModuleType) -> str:
+    """Of the code of ``packages``: what the cache keeps was made by this code."""
     digest = hashlib.sha256()
-    for path in sorted(Path(next(iter(models.__path__))).rglob("*.py")):
-        digest.update(path.read_bytes())
+    for package in packages:
+        for path in sorted(Path(next(iter(package.__path__))).rglob("*.py")):
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

@@ -7,10 +7,10 @@ from pathlib import Path
 from foundry_edge.data.shape_set import TEST
 from foundry_edge.evaluation.cka import linear_cka
 from foundry_edge.evaluation.fidelity import fidelity
-from foundry_edge.evaluation.rungs import EvaluatedRung, folder_digest, torch_rung
+from foundry_edge.evaluation.rungs import EvaluatedRung, feature_digest, torch_rung
 from foundry_edge.evaluation.subject import Judged
 from foundry_edge.evaluation.summary import Metrics
-from foundry_edge.models.load import EMBEDDED, load_model, model_folder, teacher_digest
+from foundry_edge.models.load import EMBEDDED, load_model, teacher_digest
 from foundry_edge_runtime.errors import CheckpointError, DataError
 
 DEFAULT_TEACHER = f"{EMBEDDED}teacher"
@@ -52,15 +52,12 @@ def fidelity_to_teacher(
 
 def _teacher(rung: EvaluatedRung, named: str | Path | None) -> EvaluatedRung:
     name = named or DEFAULT_TEACHER
-    folder = model_folder(name)
     if named is None and teacher_digest(name) != rung.teacher_sha256:
-        raise CheckpointError(
-            "the model's teacher is not the embedded one", remedy="name it with --teacher FOLDER"
-        )
+        raise CheckpointError("the model's teacher is not the embedded one", remedy="name it with --teacher")
     model = load_model(name)
     if (model.width, model.preprocessing) != (rung.width, rung.preprocessing):
         theirs, ours = (f"d={m.width}, {m.preprocessing}" for m in (model, rung))
         raise CheckpointError(
             f"the teacher has {theirs}, the model {ours}", where=str(name), remedy="name its own teacher"
         )
-    return torch_rung(model, None, folder_digest(folder))
+    return torch_rung(model, None, feature_digest(name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import torch
@@ -10,14 +9,15 @@ from rich.console import Console
 
 from foundry_edge.data.groupings import GroupedShapes, cached_groupings
 from foundry_edge.data.shape_set import TEST, TRAIN, ShapeSet
-from foundry_edge.evaluation.rungs import EvaluatedRung, folder_digest
+from foundry_edge.evaluation.rungs import EvaluatedRung, feature_digest
 from foundry_edge.evaluation.subject import Judged
 from foundry_edge.evaluation.summary import Metrics, mean_and_deviation
-from foundry_edge.models.load import load_model, model_folder
+from foundry_edge.evaluation.training_cache import training_folder
+from foundry_edge.models.load import load_model
 from foundry_edge.models.model import Model
 from foundry_edge.training.classify import judge_classifier, mlp_head, tune_classifier
 from foundry_edge.training.finetune import default_settings, labelled
-from foundry_edge.training.stages import FROZEN_SHARE, Stages
+from foundry_edge.training.stages import Stages
 from foundry_edge_runtime.cache import cache_folder
 from foundry_edge_runtime.errors import InputError
 
@@ -53,15 +53,12 @@ def fine_tuning(
         )
     shapes = labelled(judged.shapes)
     budgets = tuple(rung.tokens for rung in rungs)
-    recipe = f"{folder_digest(model_folder(name))} {budgets} {FROZEN_SHARE}"
-    key = hashlib.sha256(recipe.encode() + shapes.xyz.tobytes())
-    root = cache_folder() / "finetune" / key.hexdigest()[:24]
+    made_of = feature_digest(name), budgets, epochs or EPOCHS, VARIANTS
     found: list[list[Metrics]] = []
     for seed in seeds:
-        folder = root / f"seed{seed}-epochs{epochs or EPOCHS:g}"
-        stages = Stages(
-            folder, default_settings(seed), epochs or EPOCHS, True, Console(quiet=True), judged.advance
-        )
+        settings = default_settings(seed)
+        folder = training_folder("finetune", shapes, settings, *made_of)
+        stages = Stages(folder, settings, epochs or EPOCHS, True, Console(quiet=True), judged.advance)
         found.append(_tuned_once(load_model(name), shapes, budgets, stages))
     metrics = [
         mean_and_deviation("accuracy", [one[i]["accuracy"] for one in found]) for i in range(len(rungs))

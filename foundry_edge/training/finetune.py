@@ -15,6 +15,7 @@ from rich.console import Console
 from foundry_edge.data.scan_views import grouped_views
 from foundry_edge.data.shape_set import TEST, TRAIN, ShapeSet
 from foundry_edge.evaluation.one_set import one_set
+from foundry_edge.evaluation.rungs import budgets_of
 from foundry_edge.evaluation.summary import Metrics
 from foundry_edge.models.heads import ClassificationHead
 from foundry_edge.models.load import load_model, model_digest, model_folder
@@ -167,19 +168,6 @@ def labelled(shapes: ShapeSet) -> ShapeSet:
                 remedy="give labels and a split (docs/data.md)",
             )
     return kept
-
-
-def budgets_of(model: Model, tokens: tuple[int, ...] | None) -> tuple[int | None, ...]:
-    """The budgets to train; (None,) for a model without any.
-
-    Raises:
-        InputError: the model has not got one of ``tokens``.
-    """
-    unknown = sorted(set(tokens or ()) - set(model.budgets))
-    if unknown:
-        known = ", ".join(map(str, model.budgets)) or "none"
-        raise InputError(f"has no budget of {unknown[0]} tokens (it has {known})", where=model.name)
-    return tokens or model.budgets or (None,)
 
 
 def _made_of(student: str | Path, shapes: ShapeSet, task: str) -> dict[str, str | int]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from foundry_edge.data.shapes import load_npz
+from foundry_edge.data.shapes import TEST, load_npz
 from foundry_edge.evaluation.evaluate import PROTOCOLS, evaluate
 from foundry_edge.evaluation.rungs import open_rungs
 from foundry_edge.evaluation.subject import Judged
+from foundry_edge.models.load import load_teacher
 from foundry_edge_runtime.cache import cache_folder
 from foundry_edge_runtime.errors import CheckpointError, DataError, InputError
 
@@ -100,11 +102,58 @@ def test_parts_that_follow_position_are_found(teacher: Path, parts: Path) -> Non
     assert 40 < metrics["probe_instance_miou"] <= 100
 
 
-def test_fine_tuning_learns_and_resumes_to_the_same_figure(student: Path, shapes: Path) -> None:
+def test_fine_tuning_learns_and_the_same_again_is_read_from_the_cache(student: Path, shapes: Path) -> None:
     first = evaluate(student, shapes, "finetune", seeds=(0,), epochs=20)
     assert all(rung.metrics["accuracy"] > 60 for rung in first.rungs)
     again = evaluate(student, shapes, "finetune", seeds=(0,), epochs=20)
     assert again.as_dict() == first.as_dict()
+
+
+@pytest.mark.parametrize("protocol", ["finetune", "parts"])
+def test_a_training_in_the_cache_is_of_its_labels_split_and_classes(
+    teacher: Path, parts: Path, tmp_path: Path, protocol: str
+) -> None:
+    with np.load(parts) as data:
+        arrays = dict(data)
+    part = arrays["part"]
+    changes: list[dict[str, np.ndarray]] = [
+        {},
+        {"label": (arrays["label"] + 1) % 3, "part": (part + 2) % 6},
+        {"split": 1 - arrays["split"]},
+        {"classes": np.array(["ball", "stick", "plate", "cube"])},
+        {"part": part ^ 1},
+    ]
+    folders = []
+    for change in changes:
+        np.savez(tmp_path / "halves.npz", **{**arrays, **change})
+        evaluate(teacher, tmp_path / "halves.npz", protocol, seeds=(0,), epochs=1)
+        folders.append(set((cache_folder() / protocol).iterdir()))
+    assert [len(seen) for seen in folders] == [1, 2, 3, 4, 5]
+    evaluate(teacher, tmp_path / "halves.npz", protocol, seeds=(0,), epochs=1)
+    assert set((cache_folder() / protocol).iterdir()) == folders[-1]
+
+
+def test_fine_tuning_on_other_labels_gives_another_figure(teacher: Path, shapes: Path) -> None:
+    right = load_npz(shapes)
+    wrong = replace(right, label=np.where(right.split == TEST, (right.label + 1) % 3, right.label))
+    first, other = (evaluate(teacher, one, "finetune", seeds=(0,), epochs=20) for one in (right, wrong))
+    assert first.rungs[0].metrics["accuracy"] > 60
+    assert other.rungs[0].metrics["accuracy"] < 40
+    learnt = replace(right, label=(right.label + 1) % 3)
+    again = evaluate(teacher, learnt, "finetune", seeds=(0,), epochs=20)
+    assert again.rungs[0].metrics["accuracy"] > 60  # without training, none would be named rightly
+
+
+def test_a_published_file_is_judged_by_every_protocol(
+    student: Path, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher: Path
+) -> None:
+    published = tmp_path / "teacher.pth"
+    published.write_bytes(b"weights as others publish them")
+    monkeypatch.setattr("foundry_edge.models.load.published_teacher", lambda *_: load_teacher(teacher))
+    tuned = evaluate(published, shapes, "finetune", seeds=(0,), epochs=1)
+    assert [rung.name for rung in tuned.rungs] == ["full-fp32"]
+    known = evaluate(student, shapes, "fidelity", teacher=teacher).as_dict()["metrics"]
+    assert evaluate(student, shapes, "fidelity", teacher=published).as_dict()["metrics"] == known
 
 
 def test_engines_of_a_bundle_are_judged_as_the_student_they_came_from() -> None:
