@@ -10,7 +10,7 @@ from typing import Any
 
 from foundry_edge_runtime.backends.registry import DEFAULT, available_backend
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
-from foundry_edge_runtime.bundle.manifest import Rung
+from foundry_edge_runtime.bundle.manifest import Rung, rung_name
 from foundry_edge_runtime.errors import InputError
 from foundry_edge_runtime.grouping import accelerate
 from foundry_edge_runtime.planned import with_plans
@@ -74,7 +74,8 @@ def bench(
         batch: how many clouds at a time, each 1 to 32; choosing by latency rests on 1.
         effort: how long a visit lasts.
         progress: told before each visit: how many are done, of how many, and which engine comes.
-        notify: told in one line when engines that were built ahead cannot be used.
+        notify: told in one line when engines that were built ahead cannot be used, and when one of two visits
+            to an engine fails.
 
     Raises:
         InputError: a batch size is out of range, or there is no such backend.
@@ -95,14 +96,23 @@ def bench(
     for done, (rung, name, size) in enumerate(tasks + tasks):
         progress(done, 2 * len(tasks), f"{rung.name} on {name}, batch {size}")
         visits.append(visit_isolated(opened, rung, name, effort, batch=size))
-    profile = profile.add(*map(_both, visits[: len(tasks)], visits[len(tasks) :]))
+    pairs = zip(visits[: len(tasks)], visits[len(tasks) :], strict=True)
+    profile = profile.add(*(_both(first, second, notify) for first, second in pairs))
     return Benchmark(opened, profile, save_profile(profile))
 
 
-def _both(first: Visit | EngineFailure, second: Visit | EngineFailure) -> EngineProfile | EngineFailure:
-    if isinstance(first, EngineFailure):
-        return first
-    return second if isinstance(second, EngineFailure) else pooled(first, second)
+def _both(
+    first: Visit | EngineFailure, second: Visit | EngineFailure, notify: Notify
+) -> EngineProfile | EngineFailure:
+    """The figures of two visits to one engine; where one failed, those of the other, and that is said."""
+    seen = [one for one in (first, second) if isinstance(one, Visit)]
+    failures = [one for one in (first, second) if isinstance(one, EngineFailure)]
+    if not seen:
+        return failures[0]
+    for one in failures:
+        name = rung_name(one.tokens, one.precision, one.bypassed)
+        notify(f"one of two visits to {name} on {one.backend}, batch {one.batch}, failed: {one.reason}")
+    return pooled(*seen) if len(seen) == 2 else seen[0].profile
 
 
 def _engines(bundle: Bundle, profile: Profile, names: tuple[str, ...] | None) -> list[tuple[Rung, str]]:

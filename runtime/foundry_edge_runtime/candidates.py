@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from foundry_edge_runtime.backends.registry import DEFAULT, PLANNED
@@ -98,7 +99,8 @@ def candidates(manifest: Manifest, profile: Profile | None, budget: Budget) -> l
         )
     stated = all(rung.accuracy is not None for rung in rungs)
     engines = [one for rung in rungs for one in _engines(rung, profile, budget, stated)]
-    found = [one for one in engines if not _widened(one, engines)]
+    there = {(one.rung.name, one.backend) for one in engines}
+    found = [one for one in engines if not widened(one.rung, one.backend, there)]
     if not found and budget.backend in PLANNED and not (profile and profile.failures):
         raise BackendError(
             f"{budget.backend} has built no engine of bundle {manifest.id} that may be used on this device",
@@ -133,16 +135,19 @@ def _engines(rung: Rung, profile: Profile | None, budget: Budget, stated: bool) 
     return [Candidate(rung, backend, None, quality, stated)]
 
 
-def _widened(one: Candidate, engines: list[Candidate]) -> bool:
+def widened(rung: Rung, backend: str, engines: Collection[tuple[str, str]]) -> bool:
     """Whether half precision is computed in FP32 there, and the rung without it can be had.
 
     ONNX Runtime's CPU provider has no half-precision kernels for most operators and casts around each, so
     such a rung is only slower.
+
+    Args:
+        rung, backend: the engine.
+        engines: names of rungs and backends that can be had.
     """
-    if one.rung.precision not in _WITHOUT_HALF or one.backend != DEFAULT:
+    if rung.precision not in _WITHOUT_HALF or backend != DEFAULT:
         return False
-    single = rung_name(one.rung.tokens, _WITHOUT_HALF[one.rung.precision], one.rung.bypassed)
-    return any((other.rung.name, other.backend) == (single, DEFAULT) for other in engines)
+    return (rung_name(rung.tokens, _WITHOUT_HALF[rung.precision], rung.bypassed), DEFAULT) in engines
 
 
 def _reason(profile: Profile | None) -> str:

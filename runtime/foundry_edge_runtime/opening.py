@@ -9,13 +9,12 @@ from foundry_edge_runtime.backends.base import Backend, Engine
 from foundry_edge_runtime.backends.registry import available_backend
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle
-from foundry_edge_runtime.candidates import rungs_allowed
 from foundry_edge_runtime.choice import Choice, choose
 from foundry_edge_runtime.errors import BackendError, DeviceError, GateError, InputError
 from foundry_edge_runtime.planned import with_plans
 from foundry_edge_runtime.profile.model import EngineFailure, Profile
 from foundry_edge_runtime.profile.store import empty_profile
-from foundry_edge_runtime.selection import Notify, quick_profile, select
+from foundry_edge_runtime.selection import Notify, quick_profile, select, unmeasured
 
 
 class Opener:
@@ -90,8 +89,7 @@ class Opener:
         if self._profile is None:
             self._profile = empty_profile(self._bundle.manifest)
         if self._backend is None and not self._given:
-            allowed = rungs_allowed(self._bundle.manifest, self._budget)
-            missing = [rung for rung in allowed if self._profile.lacks(rung)]
+            missing = unmeasured(self._bundle.manifest, self._profile, self._budget)
             if missing:
                 self._notify(f"measuring {len(missing)} more engines for --adaptive")
                 known = quick_profile(self._bundle, self._budget, notify=self._notify)
@@ -107,16 +105,7 @@ class Opener:
             raise error
         lost = isinstance(error, DeviceError)
         rungs = self._bundle.manifest.rungs if lost else (choice.rung,)
-        failures = (
-            EngineFailure(
-                tokens=rung.tokens,
-                bypassed=rung.bypassed,
-                precision=rung.precision,
-                backend=choice.backend,
-                reason=str(error),
-            )
-            for rung in rungs
-        )
+        failures = (EngineFailure.of(rung, choice.backend, error) for rung in rungs)
         self._profile = (self._profile or empty_profile(self._bundle.manifest)).add(*failures)
         rest = f"going on without {choice.backend}" if lost else "taking the next"
         self._notify(f"engine {choice.rung.name} failed, {rest}: {error}")

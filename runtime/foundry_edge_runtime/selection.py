@@ -10,8 +10,8 @@ from foundry_edge_runtime.backends.base import Backend
 from foundry_edge_runtime.backends.registry import DEFAULT, PLANNED, get_backend
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle
-from foundry_edge_runtime.bundle.manifest import Rung
-from foundry_edge_runtime.candidates import Candidate
+from foundry_edge_runtime.bundle.manifest import Manifest, Rung
+from foundry_edge_runtime.candidates import Candidate, rungs_allowed, widened
 from foundry_edge_runtime.choice import Choice, choose, to_measure
 from foundry_edge_runtime.errors import BackendError, StorageError
 from foundry_edge_runtime.planned import with_plans
@@ -78,23 +78,38 @@ def quick_profile(
     isolated: bool = False,
     notify: Notify = silent,
 ) -> Profile:
-    """Measure every engine that the stored profile lacks, shortly, and store what was found.
+    """Measure every engine that may be used and the stored profile lacks, shortly, and store what was found.
 
     Args:
         bundle: what to measure.
-        budget: its backend is the one measured; without one, what was built ahead and the CPU.
-        seconds: no further rung is begun after this long.
+        budget: its pins say which rungs, and its backend is the one measured; without one, what was built
+            ahead and the CPU.
+        seconds: no further engine is begun after this long.
         isolated: measure each engine in a process of its own.
         notify: told when the profile cannot be stored.
+
+    Raises:
+        InputError: the bundle has no such rung.
     """
     profile = with_plans(load_profile(bundle.manifest), bundle.manifest, silent, budget.backend)
     stop = time.perf_counter() + seconds
-    for rung in sorted(bundle.manifest.rungs, key=lambda rung: -rung.likeness):
-        for backend in _lacking(profile, rung, budget):
-            if time.perf_counter() < stop:
-                profile = profile.add(_measure(bundle, rung, backend, None, isolated))
+    for rung, backend in unmeasured(bundle.manifest, profile, budget):
+        if time.perf_counter() < stop:
+            profile = profile.add(_measure(bundle, rung, backend, None, isolated))
     _store(profile, notify)
     return profile
+
+
+def unmeasured(manifest: Manifest, profile: Profile, budget: Budget) -> list[tuple[Rung, str]]:
+    """The engines that the budget's pins allow and the profile lacks, those most like the teacher first.
+
+    Raises:
+        InputError: the bundle has no rung with the tokens and precision asked for.
+    """
+    rungs = sorted(rungs_allowed(manifest, budget), key=lambda rung: -rung.likeness)
+    there = {(rung.name, DEFAULT) for rung in rungs}
+    engines = [(rung, backend) for rung in rungs for backend in _lacking(profile, rung, budget)]
+    return [(rung, backend) for rung, backend in engines if not widened(rung, backend, there)]
 
 
 def _lacking(profile: Profile, rung: Rung, budget: Budget) -> list[str]:
@@ -120,13 +135,7 @@ def _measure(
     try:
         return measure(bundle, rung, backend or get_backend(name), QUICK)
     except BackendError as error:
-        return EngineFailure(
-            tokens=rung.tokens,
-            bypassed=rung.bypassed,
-            precision=rung.precision,
-            backend=name,
-            reason=str(error),
-        )
+        return EngineFailure.of(rung, name, error)
 
 
 def _store(profile: Profile, notify: Notify) -> None:

@@ -61,7 +61,7 @@ def visit_here(
     try:
         return visit(bundle, rung, get_backend(name), SHORT, batch=batch)
     except BackendError as error:
-        return EngineFailure(tokens=rung.tokens, precision=rung.precision, backend=name, reason=str(error))
+        return EngineFailure.of(rung, name, error, batch)
 
 
 def best_plan(tokens: int = 4) -> Plan:

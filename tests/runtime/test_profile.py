@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from foundry_edge_runtime import device
+from foundry_edge_runtime.backends import get_backend
 from foundry_edge_runtime.backends.fake import FakeBackend
 from foundry_edge_runtime.bench import bench
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
+from foundry_edge_runtime.bundle.manifest import Rung
 from foundry_edge_runtime.errors import BackendError, InputError, StorageError
 from foundry_edge_runtime.profile import (
     QUICK,
+    THOROUGH,
     Effort,
     EngineFailure,
     EngineProfile,
@@ -27,9 +32,9 @@ from foundry_edge_runtime.profile import (
     profile_path,
     save_profile,
 )
-from foundry_edge_runtime.profile.isolated import measure_isolated
-from foundry_edge_runtime.profile.measure import pooled, visit
-from foundry_edge_runtime.selection import quick_profile, select
+from foundry_edge_runtime.profile.isolated import measure_isolated, visit_isolated
+from foundry_edge_runtime.profile.measure import Visit, pooled, visit
+from foundry_edge_runtime.selection import quick_profile, select, unmeasured
 from tests.runtime.tiny_bundle import read_manifest, write_manifest
 
 SHORT = Effort(warm_runs=1, warm_seconds=0, runs=3, seconds=0, most=3)
@@ -175,6 +180,47 @@ def test_bench_lists_what_fails_and_does_not_keep_it(bundle_folder: Path) -> Non
     assert load_profile(found.bundle.manifest).failures == ()
 
 
+@pytest.mark.parametrize("bad", [1, 2])
+def test_bench_keeps_the_visit_that_did_not_fail(
+    bundle_folder: Path, monkeypatch: pytest.MonkeyPatch, bad: int
+) -> None:
+    visits: list[str] = []
+
+    def visit_here(
+        bundle: Bundle, rung: Rung, name: str, effort: Effort, *, batch: int
+    ) -> Visit | EngineFailure:
+        visits.append(rung.name)
+        if rung.name == "s4-int8" and visits.count(rung.name) == bad:
+            return EngineFailure.of(rung, name, "gave no result within 9 s", batch)
+        return visit(bundle, rung, get_backend(name), effort, batch=batch)
+
+    monkeypatch.setattr("foundry_edge_runtime.bench.visit_isolated", visit_here)
+    said: list[str] = []
+    profile = bench(bundle_folder, effort=SHORT, batch=[2], notify=said.append).profile
+    assert profile.failures == ()
+    assert sorted(one.runs for one in profile.engines) == [3, 6, 6, 6]
+    told = "one of two visits to s4-int8 on onnxruntime, batch 2, failed: gave no result within 9 s"
+    assert [line for line in said if "visits" in line] == [told]
+
+
+def test_limit_of_a_visit_grows_with_what_is_measured(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    limits: list[float] = []
+
+    def late(*_: object, timeout: float, **__: object) -> None:
+        limits.append(timeout)
+        raise subprocess.TimeoutExpired("python", timeout)
+
+    monkeypatch.setattr("foundry_edge_runtime.profile.isolated.subprocess.run", late)
+    rung = bundle.manifest.rungs[0]
+    for effort, batch in ((SHORT, 1), (THOROUGH, 1), (THOROUGH, 32)):
+        found = visit_isolated(bundle, rung, "onnxruntime", effort, batch=batch)
+        assert isinstance(found, EngineFailure)
+        assert (found.batch, found.reason) == (batch, f"gave no result within {limits[-1]:g} s")
+    assert limits == [124.0, 175.7, 1880.7]
+
+
 def test_bench_refuses_a_backend_that_is_not_here(bundle_folder: Path) -> None:
     with pytest.raises(BackendError, match="NvTensorRTRTX"):
         bench(bundle_folder, backend=["onnxruntime:tensorrt-rtx"], effort=SHORT)
@@ -184,6 +230,24 @@ def test_quick_profile_measures_everything_once(bundle: Bundle) -> None:
     first = quick_profile(bundle, Budget())
     assert first.complete(bundle.manifest)
     assert quick_profile(bundle, Budget()) == first
+
+
+@pytest.mark.parametrize(
+    ("budget", "names"),
+    [
+        (Budget(tokens=1), {"s1-fp32", "s1-int8"}),
+        (Budget(precision="fp16"), {"s1-fp16", "s4-fp16"}),
+        (Budget(tokens=4), {"s4-fp32", "s4-int8"}),
+    ],
+)
+def test_quick_profile_measures_what_may_be_used(bundle: Bundle, budget: Budget, names: set[str]) -> None:
+    """Half precision is passed over on the CPU where the same rung exists without it."""
+    rungs = bundle.manifest.rungs
+    half = [one.model_copy(update={"precision": "fp16"}) for one in rungs if one.precision == "fp32"]
+    wider = replace(bundle, manifest=bundle.manifest.model_copy(update={"rungs": (*half, *rungs)}))
+    found = quick_profile(wider, budget, seconds=600)
+    assert {f"s{one.tokens}-{one.precision}" for one in found.engines} == names
+    assert unmeasured(wider.manifest, found, budget) == []
 
 
 def test_quick_profile_stops_in_time(bundle: Bundle) -> None:

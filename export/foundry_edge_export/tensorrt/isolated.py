@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ import foundry_edge_export
 import foundry_edge_runtime
 from foundry_edge_export.tensorrt.failures import CrashError, RefusedError
 from foundry_edge_export.tensorrt.task import BuildTask, Compiled
+from foundry_edge_runtime.ending import ending
 from foundry_edge_runtime.errors import BackendError, BundleError, FoundryEdgeError, InputError, StorageError
 
 _ROOTS = [
@@ -110,19 +110,14 @@ def _read(
 ) -> tuple[dict[str, Any], list[bytes]]:
     if code != 0:
         complaints.seek(0)
-        raise CrashError(_death(code, complaints.read().decode(errors="replace")), where=kind)
+        how = ending(code, complaints.read().decode(errors="replace"))
+        raise CrashError(f"the compiler's process {how}", where=kind)
     answer.seek(0)
     line = json.loads(answer.readline())
     blobs = [answer.read(size) for size in line["sizes"]]
     if "error" in line["head"]:
         raise _restored(line["head"])
     return line["head"], blobs
-
-
-def _death(code: int, output: str) -> str:
-    last = next(iter(output.strip().splitlines()[-1:]), "")
-    how = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    return f"the compiler's process {how}" + (f" ({last})" if last else "")
 
 
 def _restored(head: dict[str, Any]) -> FoundryEdgeError:

@@ -8,7 +8,6 @@ may find the driver repaired.
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from typing import IO
 
 import foundry_edge_runtime
 from foundry_edge_runtime.backends.base import BackendStatus, Probed
+from foundry_edge_runtime.ending import ending
 from foundry_edge_runtime.errors import FoundryEdgeError, printable
 
 SECONDS = 60.0
@@ -66,11 +66,7 @@ def _answer(name: str, code: int, said: str, complained: str) -> BackendStatus:
     lines = [line for line in said.splitlines() if line.startswith(_MARK)]
     if code == 0 and lines:
         return BackendStatus(**json.loads(lines[-1].removeprefix(_MARK)))
-    if code < 0:
-        reason = f"crashes with {signal.Signals(-code).name} when it is tried"
-    else:
-        last = next(iter(complained.strip().splitlines()[-1:]), "no reason was given")
-        reason = f"fails when it is tried (exit code {code}): {last}"
+    reason = f"the process that tried it {ending(code, complained)}"
     return BackendStatus(name, available=False, reason=printable(reason))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from foundry_edge_runtime.backends.registry import get_backend
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
 from foundry_edge_runtime.bundle.manifest import Rung
 from foundry_edge_runtime.device import resident_mb
+from foundry_edge_runtime.ending import ending, last_line
 from foundry_edge_runtime.errors import FoundryEdgeError, InputError
 from foundry_edge_runtime.grouping import accelerate
 from foundry_edge_runtime.profile.measure import Effort, Visit, visit
@@ -23,7 +23,8 @@ from foundry_edge_runtime.profile.model import EngineFailure, EngineProfile
 from foundry_edge_runtime.sensors import power_w, temperature_c
 
 _ROOT = Path(foundry_edge_runtime.__file__).resolve().parent.parent
-_SECONDS = 120  # for one engine; builds are made ahead of time, so loading is all it does
+_SECONDS = 120.0  # to load an engine; builds are made ahead of time, so nothing is compiled then
+_CLOUD_SECONDS = 1.0  # to group and compute a cloud
 
 
 class _Task(NamedTuple):
@@ -60,31 +61,30 @@ def visit_isolated(
     """
     made = (rung.tokens, rung.bypassed, rung.precision)
     task = _Task(str(bundle.folder.resolve()), *made, backend, batch, asdict(effort))
-    failure = partial(
-        EngineFailure,
-        tokens=rung.tokens,
-        bypassed=rung.bypassed,
-        precision=rung.precision,
-        backend=backend,
-        batch=batch,
-    )
+    failure, limit = partial(EngineFailure.of, rung, backend, batch=batch), _limit(effort, batch)
     try:
         done = subprocess.run(  # noqa: S603 - our own module, arguments as a list
             [sys.executable, "-m", __name__, json.dumps(task)],
             capture_output=True,
             text=True,
-            timeout=_SECONDS,
+            timeout=limit,
             cwd=_ROOT,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return failure(reason=f"gave no result within {_SECONDS} s")
+        return failure(reason=f"gave no result within {limit:g} s")
     if done.returncode == 0:
         profile, *times = json.loads(done.stdout)
         return Visit(EngineProfile.model_validate(profile), *times)
     if done.returncode < 0:
-        return failure(reason=f"the process died of {signal.Signals(-done.returncode).name}")
-    return failure(reason=next(iter(done.stderr.strip().splitlines()[-1:]), "no reason was given"))
+        return failure(reason=f"the process {ending(done.returncode, done.stderr)}")
+    return failure(reason=last_line(done.stderr) or "no reason was given")
+
+
+def _limit(effort: Effort, batch: int) -> float:
+    """Seconds for one visit: a slow CPU needs up to one for a cloud."""
+    clouds = (effort.warm_runs + effort.runs) * batch
+    return _SECONDS + effort.warm_seconds + effort.seconds + clouds * _CLOUD_SECONDS
 
 
 def _work(task: _Task) -> str:

@@ -90,6 +90,18 @@ class EngineFailure(_Strict):
     batch: int = Field(1, ge=1)
     reason: str
 
+    @classmethod
+    def of(cls, rung: Rung, backend: str, reason: object, batch: int = 1) -> EngineFailure:
+        """The failure of this rung on a backend."""
+        return cls(
+            tokens=rung.tokens,
+            bypassed=rung.bypassed,
+            precision=rung.precision,
+            backend=backend,
+            batch=batch,
+            reason=str(reason),
+        )
+
 
 class Planned(_Strict):
     """An engine that was built ahead and may run here: rung, backend, and the hash of its plan."""

@@ -222,13 +222,7 @@ class Pool:
         error = BackendError(f"{rung.name} takes its process down: {reason}", where=backend)
         if self._setup.strict:
             raise error
-        failure = EngineFailure(
-            tokens=rung.tokens,
-            bypassed=rung.bypassed,
-            precision=rung.precision,
-            backend=backend,
-            reason=str(error),
-        )
+        failure = EngineFailure.of(rung, backend, error)
         self._setup = replace(self._setup, profile=self._setup.profile.add(failure))
         self._deaths = 0
         self._say(f"engine {rung.name} failed, taking the next: {error}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import foundry_edge_runtime
+from foundry_edge_runtime.ending import ending
 from foundry_edge_runtime.errors import BackendError
 from foundry_edge_runtime.streams.items import Item, Outcome
 from foundry_edge_runtime.streams.worker import STOP, Message, Setup
@@ -142,10 +142,8 @@ class Worker:
             self._process.kill()
             self._process.wait()
             code = 0
-        words = self._last_words()
-        if code < 0:
-            return f"it died of {signal.Signals(-code).name}"
-        return f"it ended with exit code {code}{words}" if code else "it hung and was killed"
+        output = self._output()
+        return f"it {ending(code, output)}" if code else "it hung and was killed"
 
     def close(self) -> None:
         """End it at once."""
@@ -154,8 +152,8 @@ class Worker:
         self._process.wait()
         self._errors.close()
 
-    def _last_words(self) -> str:
+    def _output(self) -> str:
+        """The end of what it wrote."""
         with self._errors as stream:
             stream.seek(max(0, stream.seek(0, os.SEEK_END) - _TAIL))
-            lines = stream.read().decode(errors="replace").strip().splitlines()
-        return f" ({lines[-1].strip()})" if lines else ""
+            return stream.read().decode(errors="replace")
