@@ -39,7 +39,8 @@ PROTOCOLS = ("probe", "svm", "fewshot", "fidelity", "parts")
 BASELINES = (
     "light-3-2-r1-h64-cau",
     *(f"light-3-2-r1-h64-cau-{method}" for method in ("fps", "kmeans", "tome", "patchmerger")),
-    *(f"lite-truncation-{depth}-r1-h64" for depth in (3, 4)),
+    "lite-truncation-4-r1-h64",
+    "lite-truncation-3-r1-h64-cau",
 )
 """Runs of student_table.py that are judged by every protocol: the form that ships, and what rivals it."""
 TRAINED = ("finetune", "parts")

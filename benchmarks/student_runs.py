@@ -124,6 +124,8 @@ def all_runs() -> list[Run]:
                 ("lite-truncation-2-h64", 2, {}),
                 ("lite-truncation-3-r1-h64", 3, {"mlp_ratio": 1.0}),
                 ("lite-truncation-4-r1-h64", 4, {"mlp_ratio": 1.0}),
+                ("lite-truncation-2-r1-h64-cau", 2, {"mlp_ratio": 1.0, "cau_mlp": True}),
+                ("lite-truncation-3-r1-h64-cau", 3, {"mlp_ratio": 1.0, "cau_mlp": True}),
             )
         ),
         _dso("hybrid-32", **HYBRID | {"tokens": (*ELASTIC, 32)}),

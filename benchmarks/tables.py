@@ -77,10 +77,11 @@ COMPARISONS = (
         "Which tokens merge",
         "The form that `distill` makes, at equal s: its own assignment (`light-3-2-r1-h64-cau`, located "
         "queries), FPS, K-means, ToMe and PatchMerger; above, at lower and at like cost, depth truncation "
-        "with the same tokenizer and MLPs.",
+        "with the same tokenizer and MLPs, and (`-cau`) all of the form but its SuperTokens.",
         (
             "lite-truncation-3-r1-h64",
             "lite-truncation-4-r1-h64",
+            "lite-truncation-3-r1-h64-cau",
             "light-3-2-r1-h64-cau",
             *(f"light-3-2-r1-h64-cau-{method}" for method in ("fps", "kmeans", "tome", "patchmerger")),
         ),
@@ -132,6 +133,7 @@ COMPARISONS = (
             *(f"light-{m}-2-r1-h64-cau" for m in (2, 3)),
             "lite-truncation-2-h64",
             *(f"lite-truncation-{k}-r1-h64" for k in (3, 4)),
+            *(f"lite-truncation-{k}-r1-h64-cau" for k in (2, 3)),
         ),
     ),
     Comparison(

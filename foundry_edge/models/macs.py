@@ -77,16 +77,23 @@ def student_macs(config: StudentConfig, count: int, bypassed: int = 0) -> Stages
     averages = 2 * groups * count * width + count * width * width
     stages["dso" if config.method == "dso" else config.method] = averages + _assignment(config, count)
     stages["encoder"] = config.encoder_depth * per_block
-    hidden = int(width * config.all_token_mlp_ratio) if config.cau_mlp else 0
-    stages["cau"] = groups * (width * (count + bypassed) + width * width + 2 * width * hidden)
+    stages["cau"] = groups * width * (count + bypassed) + _maps_of_cau(config)
     return stages | _head(size)
+
+
+def _maps_of_cau(config: StudentConfig | TruncationConfig) -> int:
+    """The map of each token and, where there is one, the MLP."""
+    size = config.teacher
+    hidden = int(size.width * config.all_token_mlp_ratio) if config.cau_mlp else 0
+    return size.preprocessing.groups * (size.width * size.width + 2 * size.width * hidden)
 
 
 def truncation_macs(config: TruncationConfig) -> Stages:
     """Stage -> multiply-accumulates of one cloud through a truncated teacher."""
     size = config.teacher
     per_block = block_macs(size.width, config.all_token_mlp_ratio, size.preprocessing.groups)
-    return _entrance(config) | {"encoder": config.depth * per_block} | _head(size)
+    cau = {"cau": _maps_of_cau(config)} if config.cau_mlp else {}
+    return _entrance(config) | {"encoder": config.depth * per_block} | cau | _head(size)
 
 
 def mimicry_macs(config: MimicryConfig) -> Stages:

@@ -51,7 +51,7 @@ class Choices(TypedDict, total=False):
         heads: of the small model of ``mimicry``.
         routing: how SuperTokens return to tokens.
         residual: what each token adds to what returns.
-        cau_mlp: end CAU in an MLP on all tokens.
+        cau_mlp: end CAU in an MLP on all tokens; ``truncation`` in CAU's map and MLP.
         gate: give the student a Foundry-Gate.
         tokenizer: ``full`` (the teacher's, frozen) or ``lite``, learned along.
         lite_width: of the light tokenizer.

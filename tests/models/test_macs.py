@@ -88,6 +88,13 @@ def test_every_method_with_a_light_tokenizer(method: str) -> None:
     assert compressed_macs(model.config, count)["tokenizer"] < teacher_macs(LABELLED)["tokenizer"] / 10
 
 
+def test_truncation_that_ends_as_the_student() -> None:
+    plain, ended = (make_method("truncation", LABELLED, "", depth=2, cau_mlp=end) for end in (False, True))
+    counted = _counted(lambda: ended(*_clouds()))
+    assert _body(compressed_macs(ended.config)) == pytest.approx(counted, rel=0.01)
+    assert _body(compressed_macs(ended.config)) > _body(compressed_macs(plain.config))
+
+
 @pytest.mark.parametrize("bypassed", [0, 6, GROUPS])
 def test_gate(bypassed: int) -> None:
     model = make_method("dso", LABELLED, "", gate=True)

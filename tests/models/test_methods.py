@@ -115,8 +115,9 @@ def test_a_mlp_is_no_wider_than_the_teachers_and_not_nothing(method: str, ratio:
         make_method(method, TINY, "", mlp_ratio=ratio)
 
 
-def test_truncation_at_full_depth_is_the_teacher(teacher: Teacher, clouds: Clouds) -> None:
-    model = make_method("truncation", TINY, "", depth=2)
+@pytest.mark.parametrize("cau_mlp", [False, True])
+def test_truncation_at_full_depth_is_the_teacher(cau_mlp: bool, teacher: Teacher, clouds: Clouds) -> None:
+    model = make_method("truncation", TINY, "", depth=2, cau_mlp=cau_mlp)
     model.start_from(teacher)
     torch.testing.assert_close(model(*clouds), teacher.encode_groups(*clouds))
 
