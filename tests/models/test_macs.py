@@ -89,7 +89,10 @@ def test_every_method_with_a_light_tokenizer(method: str) -> None:
 
 
 def test_truncation_that_ends_as_the_student() -> None:
-    plain, ended = (make_method("truncation", LABELLED, "", depth=2, cau_mlp=end) for end in (False, True))
+    plain, ended = (
+        make_method("truncation", LABELLED, "", depth=2, cau_mlp=end, tokenizer="lite")
+        for end in (False, True)
+    )
     counted = _counted(lambda: ended(*_clouds()))
     assert _body(compressed_macs(ended.config)) == pytest.approx(counted, rel=0.01)
     assert _body(compressed_macs(ended.config)) > _body(compressed_macs(plain.config))
