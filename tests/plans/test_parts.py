@@ -20,7 +20,7 @@ from foundry_edge_export.tensorrt.messages import Messages, one_line
 from foundry_edge_export.tensorrt.network import parse
 from foundry_edge_export.tensorrt.rungs import stand_ins
 from foundry_edge_export.tensorrt.site import Site
-from foundry_edge_export.tensorrt.task import BuildTask
+from foundry_edge_export.tensorrt.task import BuildTask, Compiled
 from foundry_edge_export.tensorrt.timing import read_timing, timing_name, write_timing
 from foundry_edge_runtime.bundle import load_bundle
 from foundry_edge_runtime.errors import BackendError
@@ -205,6 +205,67 @@ def test_on_a_device_every_plan_is_checked_once(bundle: Path, monkeypatch: pytes
     assert report.device == ORIN
     build(bundle, backend="tensorrt-rtx", tokens=(1,), precision=("int8",))
     assert device.asked[3:] == ["describe"]
+
+
+class Compiler:
+    """It makes these bytes, or crashes; what is made runs, or does not."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.plan: bytes | None = b"first"
+        self.runs = True
+        described = Site(version="1.7.1.116", device=ORIN, free_bytes=1 << 30).model_dump(mode="json")
+        monkeypatch.setattr("foundry_edge_export.tensorrt.builder.ask", lambda *_, **__: (described, []))
+        monkeypatch.setattr(workshop, "ask", self.ask)
+        monkeypatch.setattr(workshop, "compile_isolated", self.compile)
+
+    def ask(self, *_: object, **__: object) -> tuple[dict[str, Any], list[bytes]]:
+        if not self.runs:
+            raise BackendError("the plan cannot be deserialised")
+        return PlanCheck(max_abs=0, cosine_mean=1, cosine_worst=1, samples=8).model_dump(mode="json"), []
+
+    def compile(self, *_: object, **__: object) -> Compiled:
+        if self.plan is None:
+            raise CrashError("the compiler was stopped after 9 s")
+        return Compiled(self.plan, 1.0, b"", b"", ())
+
+
+def built(bundle: Path, **options: bool) -> tuple[list[str], tuple[str, ...]]:
+    report = build(bundle, backend="tensorrt-rtx", tokens=(1,), precision=("fp32",), **options)
+    return [one.state for one in report.rungs], report.notes
+
+
+def kept(store: PlanStore) -> list[bytes]:
+    return [(store.folder / one.plan.name).read_bytes() for one in store.manifests()]
+
+
+def test_a_failed_build_anew_leaves_the_plan_that_is_there(
+    bundle: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler, store = Compiler(monkeypatch), PlanStore(cache)
+    assert built(bundle) == (["built"], ())
+    compiler.plan = None
+    stays = "s1-fp32 is not built anew: the compiler was stopped after 9 s; its plan of before stays"
+    assert built(bundle, force=True) == (["kept"], (stays,))
+    assert kept(store) == [b"first"]
+    compiler.plan = b"second"
+    assert built(bundle, force=True) == (["built"], ())
+    assert kept(store) == [b"second"]
+
+
+def test_a_new_plan_that_does_not_run_leaves_the_one_that_does(
+    bundle: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler, store = Compiler(monkeypatch), PlanStore(cache)
+    built(bundle)
+    compiler.plan, compiler.runs = b"second", False
+    states, notes = built(bundle, force=True)
+    assert (states, kept(store)) == (["kept"], [b"first"])
+    assert "its plan does not run: the plan cannot be deserialised; its plan of before stays" in notes[0]
+    (unchecked,) = store.manifests()
+    store.update(unchecked.model_copy(update={"check": None}))
+    for options in ({}, {"force": True}):
+        states, _ = built(bundle, **options)
+        assert (states, kept(store)) == (["failed"], [])
 
 
 @pytest.mark.parametrize(

@@ -76,10 +76,10 @@ class Workshop:
             outcome = self.store.load(self._request(rung))
             if not self.force and outcome.refusal is not None:
                 return BuiltRung(rung, "refused", reason=outcome.refusal.reason)
-            kept = outcome if not self.force and _is_of(outcome, key) else None
+            kept = outcome if _is_of(outcome, key) else None
             if outcome.state is PlanState.CORRUPT:
                 self.note(f"{outcome.reason}; building it anew")
-            return self._attempt(rung, kept)
+            return self._anew(rung, kept) if self.force else self._attempt(rung, kept)
 
     def key(self, rung: Rung) -> PlanKey:
         """All that the rung's plan depends on."""
@@ -112,7 +112,16 @@ class Workshop:
         files = (rung.graph.sha256, rung.weights.sha256)
         return PlanRequest(*files, self.backend, self.site.version, self.target, self.batch.max, rung.name)
 
+    def _anew(self, rung: Rung, kept: PlanOutcome | None) -> BuiltRung:
+        """Build whatever is there; a crash or a timeout leaves the plan that is kept, and that is said."""
+        made = self._attempt(rung, None)
+        if made.state != "failed" or kept is None:
+            return made
+        self.note(f"{rung.name} is not built anew: {made.reason}; its plan of before stays")
+        return self._attempt(rung, kept)
+
     def _attempt(self, rung: Rung, kept: PlanOutcome | None) -> BuiltRung:
+        """The plan that is kept, checked where that was never done; without one, a new one."""
         try:
             if kept is None or kept.manifest is None or kept.plan is None:
                 return BuiltRung(rung, "built", self._build(rung))
@@ -125,7 +134,8 @@ class Workshop:
             self.refuse(rung, error.problem, "")
             return BuiltRung(rung, "refused", reason=error.problem)
         except CrashError as error:
-            self.store.discard(self.key(rung))
+            if kept is not None:
+                self.store.discard(self.key(rung))
             return BuiltRung(rung, "failed", reason=error.problem)
 
     def _build(self, rung: Rung) -> PlanManifest:
