@@ -5,17 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from foundry_edge_runtime.errors import InputError
+from foundry_edge_runtime.parquet import SUFFIX, ParquetFile
 from foundry_edge_runtime.result import Result
 from foundry_edge_runtime.save import feature_file, save_features
 from foundry_edge_runtime.streams.inputs import Scans
 
-if TYPE_CHECKING:
-    from foundry_edge_runtime.parquet import ParquetFile
-
-_PARQUET = ".parquet"
 _PICTURES = (".png", ".html")
 
 
@@ -45,7 +41,7 @@ class Wanted:
     @property
     def parquet(self) -> bool:
         """Whether features go to one Parquet file."""
-        return self.save is not None and Path(self.save).suffix.lower() == _PARQUET
+        return self.save is not None and Path(self.save).suffix.lower() == SUFFIX
 
     @property
     def folder(self) -> Path | None:
@@ -94,8 +90,6 @@ class Keeper:
 
             require(Path(wanted.viz))
         if wanted.parquet and wanted.save is not None:
-            from foundry_edge_runtime.parquet import ParquetFile  # noqa: PLC0415 - rarely needed
-
             self._table = ParquetFile(Path(wanted.save))
 
     def keep(self, result: Result, name: str) -> Result:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from foundry_edge_runtime.backends.registry import PLANNED, get_backend
 from foundry_edge_runtime.bundle.manifest import Manifest, Rung
-from foundry_edge_runtime.plans import PlanDevice, PlanManifest, PlanRequest, PlanState, PlanStore
+from foundry_edge_runtime.plans import PlanDevice, PlanRequest, PlanState, PlanStore
 from foundry_edge_runtime.plans.manifest import stem_prefix
-from foundry_edge_runtime.plans.matching import judge
+from foundry_edge_runtime.plans.matching import judge, preference
 from foundry_edge_runtime.profile.model import Planned
 
 _TOLD_BEFORE = {PlanState.MISSING, PlanState.REFUSED}
@@ -56,15 +56,10 @@ def _usable(
         )
         ready = [one for one in manifests if judge(one.key, request)[0] is PlanState.READY]
         if ready:
-            plan = min(ready, key=_preference).plan.sha256
+            plan = min(ready, key=preference).plan.sha256
             found.append(Planned(rung=rung.name, backend=backend, plan_sha256=plan))
         elif (outcome := store.load(request)).state not in _TOLD_BEFORE:
             refused.append(str(outcome.error()))
     if refused:
         notify(f"{len(refused)} of {len(rungs)} engines built by {backend} are not used: {refused[0]}")
     return found
-
-
-def _preference(manifest: PlanManifest) -> tuple[bool, int, str]:
-    """That of the store, so that the plan named here is the one it gives."""
-    return manifest.key.device.ahead, manifest.key.batch.max, manifest.created

@@ -229,8 +229,8 @@ class Compiler:
         return Compiled(self.plan, 1.0, b"", b"", ())
 
 
-def built(bundle: Path, **options: bool) -> tuple[list[str], tuple[str, ...]]:
-    report = build(bundle, backend="tensorrt-rtx", tokens=(1,), precision=("fp32",), **options)
+def built(bundle: Path, *, force: bool = False) -> tuple[list[str], tuple[str, ...]]:
+    report = build(bundle, backend="tensorrt-rtx", tokens=(1,), precision=("fp32",), force=force)
     return [one.state for one in report.rungs], report.notes
 
 
@@ -263,8 +263,8 @@ def test_a_new_plan_that_does_not_run_leaves_the_one_that_does(
     assert "its plan does not run: the plan cannot be deserialised; its plan of before stays" in notes[0]
     (unchecked,) = store.manifests()
     store.update(unchecked.model_copy(update={"check": None}))
-    for options in ({}, {"force": True}):
-        states, _ = built(bundle, **options)
+    for force in (False, True):
+        states, _ = built(bundle, force=force)
         assert (states, kept(store)) == (["failed"], [])
 
 

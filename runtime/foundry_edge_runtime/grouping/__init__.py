@@ -13,7 +13,7 @@ from foundry_edge_runtime.grouping.group import (
     to_model_frame,
 )
 from foundry_edge_runtime.grouping.neighbours import nearest_neighbours
-from foundry_edge_runtime.grouping.sampling import farthest_point_sample, normalise
+from foundry_edge_runtime.grouping.sampling import normalise
 from foundry_edge_runtime.grouping.scene import SceneGroups, group_scene
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "SceneGroups",
     "accelerate",
     "canonical_order",
-    "farthest_point_sample",
     "group_batch",
     "group_indices",
     "group_points",

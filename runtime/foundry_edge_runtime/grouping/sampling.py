@@ -82,8 +82,3 @@ def farthest_points(xyz: FloatArray, count: int) -> tuple[npt.NDArray[np.int64],
         np.minimum(nearest, row, out=nearest)
         farthest = int(nearest.argmax())
     return chosen, distances
-
-
-def farthest_point_sample(xyz: FloatArray, count: int) -> npt.NDArray[np.int64]:
-    """The indices (c,) that `farthest_points` chooses, int64."""
-    return farthest_points(xyz, count)[0]

@@ -1,8 +1,8 @@
-"""Is a plan's key one that may run here?"""
+"""Is a plan's key one that may run here, and which plan comes first?"""
 
 from __future__ import annotations
 
-from foundry_edge_runtime.plans.manifest import PlanDevice, PlanKey
+from foundry_edge_runtime.plans.manifest import PlanDevice, PlanKey, PlanManifest
 from foundry_edge_runtime.plans.outcome import PlanRequest, PlanState
 
 
@@ -24,6 +24,11 @@ def judge(key: PlanKey, wanted: PlanRequest) -> tuple[PlanState, str]:
     if wanted.batch > key.batch.max:
         return PlanState.OTHER_BATCH, f"takes batches up to {key.batch.max}, {wanted.batch} are wanted"
     return PlanState.READY, ""
+
+
+def preference(manifest: PlanManifest) -> tuple[bool, int, str]:
+    """Sort key of plans that may run here: one built on this very device first, then the smallest batches."""
+    return manifest.key.device.ahead, manifest.key.batch.max, manifest.created
 
 
 def _runs_on(built: PlanDevice, here: PlanDevice) -> bool:

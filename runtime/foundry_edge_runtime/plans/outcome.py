@@ -64,11 +64,6 @@ class PlanOutcome:
     manifest: PlanManifest | None = None
     refusal: PlanRefusal | None = None
 
-    @property
-    def stale(self) -> bool:
-        """Whether a plan is there and has to be built anew, which a caller should say."""
-        return self.state not in {PlanState.READY, PlanState.MISSING}
-
     def error(self) -> BackendError:
         """For callers that do not build: the reason, and the command that builds."""
         build = f"foundry-edge build --backend {self.request.backend}"

@@ -14,7 +14,7 @@ from foundry_edge_runtime.errors import StorageError
 from foundry_edge_runtime.files import replacing
 from foundry_edge_runtime.plans.folder import opened, plan_folder, read_own, secure
 from foundry_edge_runtime.plans.manifest import PlanKey, PlanManifest, PlanRefusal, stem_prefix
-from foundry_edge_runtime.plans.matching import judge
+from foundry_edge_runtime.plans.matching import judge, preference
 from foundry_edge_runtime.plans.outcome import PlanOutcome, PlanRequest, PlanState
 from foundry_edge_runtime.plans.sealed import SealError, seal, unseal
 
@@ -69,7 +69,7 @@ class PlanStore:
 
     def _first_whole(self, descriptor: int, found: list[PlanOutcome], wanted: PlanRequest) -> PlanOutcome:
         failed: list[PlanOutcome] = []
-        for outcome in sorted(found, key=_preference):
+        for outcome in sorted(found, key=_order):
             if outcome.state is not PlanState.READY:
                 failed.append(outcome)
                 continue
@@ -230,11 +230,8 @@ def _with_bytes(descriptor: int, outcome: PlanOutcome) -> PlanOutcome:
     return PlanOutcome(wanted, PlanState.READY, plan=content, manifest=manifest)
 
 
-def _preference(outcome: PlanOutcome) -> tuple[bool, int, str]:
-    manifest = outcome.manifest
-    if manifest is None:
-        return True, 0, outcome.reason
-    return manifest.key.device.ahead, manifest.key.batch.max, manifest.created
+def _order(outcome: PlanOutcome) -> tuple[bool, int, str]:
+    return (True, 0, outcome.reason) if outcome.manifest is None else preference(outcome.manifest)
 
 
 def _missing(wanted: PlanRequest) -> PlanOutcome:

@@ -52,11 +52,6 @@ class ScenePoints:
             yield rows, block.astype(np.float32, copy=False)
 
 
-def scene_point_features(result: SceneResult) -> Iterator[tuple[slice, FloatArray]]:
-    """Features of the points of a scene: rows, and their (n, d) float32, in the order of ``cloud.xyz``."""
-    yield from ScenePoints(result).blocks(result.tokens)
-
-
 def save_scene_points(result: SceneResult, path: Path) -> Path:
     """Write two files for the points of a scene, both atomically and in bounded memory.
 

@@ -120,8 +120,6 @@ class Cluster:
 
     def _outcome(self, row: dict[str, Any], listed: list[Item]) -> Outcome:
         result = row["result"]
-        if isinstance(result, BackendError):
-            raise result
         if isinstance(result, Result):
             self.choice = result.choice
             result = replace(result, bundle=self._bundle)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
 from foundry_edge_runtime.inspection import Failure
 from foundry_edge_runtime.pointcloud import PointCloud
@@ -22,14 +21,12 @@ class Item:
         load: gives the points of a live source's scan; None reads the file.
         skip: so many scans of it were done in an earlier run.
         key: what a ledger knows it by.
-        arrived: when it came, on the clock of `time.perf_counter`.
     """
 
     name: str
     load: Callable[[], PointCloud] | None = None
     skip: int = 0
     key: str | None = None
-    arrived: float = field(default_factory=time.perf_counter)
 
 
 Items = Iterator[Item | None]

@@ -76,7 +76,8 @@ def serve(connection: Connection) -> None:
             while True:
                 work = connection.recv()
                 if work != STOP:
-                    _work(session, *work, setup.options, connection)
+                    items, batch = work
+                    _work(session, items, batch, setup.options, connection)
     except FoundryEdgeError as error:
         connection.send((ERROR, error))
 

@@ -76,12 +76,11 @@ def test_returns_the_bytes_that_were_saved(store: PlanStore) -> None:
     assert outcome.manifest is not None
     assert outcome.manifest.checked == "built ahead, not run"
     assert store.folder.stat().st_mode & 0o777 == 0o700
-    assert not outcome.stale
 
 
 def test_nothing_kept_yet_is_missing(tmp_path: Path) -> None:
     outcome = PlanStore(tmp_path / "none").load(request())
-    assert (outcome.state, outcome.plan, outcome.stale) == (PlanState.MISSING, None, False)
+    assert (outcome.state, outcome.plan) == (PlanState.MISSING, None)
     with pytest.raises(BackendError, match=r"s4-int8: no plan .*foundry-edge build --backend tensorrt"):
         raise outcome.error()
 
@@ -101,7 +100,6 @@ def test_another_device_or_version_has_its_reason(
 ) -> None:
     outcome = store.load(wanted)
     assert (outcome.state, outcome.plan) == (state, None)
-    assert outcome.stale
     with pytest.raises(BackendError, match=words):
         raise outcome.error()
 

@@ -32,20 +32,11 @@ class TensorRtBackend:
 
     Args:
         name: "tensorrt" or "tensorrt-rtx".
-        memory: "cuda-python" or "pycuda"; None takes the first that works.
-        store: where plans are kept; None takes the user's cache folder.
         grouping: whether the GPU groups where it can; None leaves it to $FOUNDRY_EDGE_GPU_GROUPING.
     """
 
-    def __init__(
-        self,
-        name: str = "tensorrt",
-        *,
-        memory: str | None = None,
-        store: PlanStore | None = None,
-        grouping: bool | None = None,
-    ) -> None:
-        self._name, self._memory, self._store = name, memory, store
+    def __init__(self, name: str = "tensorrt", *, grouping: bool | None = None) -> None:
+        self._name = name
         self._grouping = switched_on() if grouping is None else grouping
 
     @property
@@ -64,7 +55,7 @@ class TensorRtBackend:
         """Import the library, make its runtime, and take a stream and memory of the GPU, in this process."""
         try:
             library = import_library(self._name)
-            device = open_device(library=self._memory)
+            device = open_device()
         except BackendError as error:
             return BackendStatus(self._name, available=False, reason=error.problem)
         try:
@@ -89,7 +80,7 @@ class TensorRtBackend:
         """
         library = import_library(self._name)
         with ExitStack() as undo:
-            device = open_device(library=self._memory)
+            device = open_device()
             undo.callback(device.close)
             wanted = PlanRequest(
                 graph.sha256,
@@ -99,7 +90,7 @@ class TensorRtBackend:
                 plan_device(device.attributes),
                 name=graph.name,
             )
-            outcome = (self._store or PlanStore()).load(wanted)
+            outcome = PlanStore().load(wanted)
             if outcome.plan is None or outcome.manifest is None:
                 raise outcome.error()
             engine = self._engine(library, device, outcome.plan, spec, outcome.manifest.plan.sha256)
@@ -114,7 +105,7 @@ class TensorRtBackend:
         """
         library = import_library(self._name)
         with ExitStack() as undo:
-            device = open_device(library=self._memory)
+            device = open_device()
             undo.callback(device.close)
             engine = self._engine(library, device, plan, spec, "")
             undo.pop_all()
