@@ -64,6 +64,16 @@ def visit_here(
         return EngineFailure.of(rung, name, error, batch)
 
 
+def visit_board(
+    bundle: Bundle, rung: object, name: str, effort: Effort, *, batch: int = 1
+) -> Visit | EngineFailure:
+    """On a board that gets hot and tells its power while TensorRT runs."""
+    seen = visit_here(bundle, rung, name, effort, batch=batch)
+    assert isinstance(seen, Visit)
+    hot = {"temperature_c": 61.5, "power_w": 7.21} if name == "tensorrt" else {"temperature_c": 48.24}
+    return seen._replace(profile=seen.profile.model_copy(update=hot))
+
+
 def best_plan(tokens: int = 4) -> Plan:
     return Plan(tokens=tokens)
 
@@ -337,8 +347,11 @@ def test_bench_names_the_backends_in_a_column(
     from foundry_edge.cli.bench import _show
 
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("foundry_edge_runtime.bench.visit_isolated", visit_board)
     _show(bench(bundle.folder, effort=SHORT))
-    assert " backend " not in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert " backend " not in printed
+    assert "\ntemperature up to 48.2 C, power not available\n" in printed
     keep_plan(bundle, best_plan(), rung=BEST)
     _show(bench(bundle.folder, effort=SHORT))
     lines = capsys.readouterr().out.splitlines()
@@ -347,7 +360,7 @@ def test_bench_names_the_backends_in_a_column(
     rows = [line.split()[:3] for line in lines if " fp32 " in line or " int8 " in line]
     assert sorted(row for row in rows if row[2] == "tensorrt") == [["4", "fp32", "tensorrt"]]
     assert len(rows) == 5
-    assert "power not available" in "\n".join(lines) or "power up to" in "\n".join(lines)
+    assert "temperature up to 61.5 C, power up to 7.2 W" in lines
     gpu.check()
 
 
