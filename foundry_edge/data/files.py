@@ -1,11 +1,25 @@
-"""Small files of published data sets: lists and names, with one clear error for what is missing."""
+"""Files of data sets: small lists and names, one clear error for what is missing, and hashes of any files."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from foundry_edge_runtime.errors import DataError
+
+
+def files_digest(paths: Iterable[Path]) -> str:
+    """SHA-256 of the names and bytes of files, in this order."""
+    digest = hashlib.sha256()
+    for path in paths:
+        one = hashlib.sha256()
+        with path.open("rb") as stream:
+            while part := stream.read(1 << 20):
+                one.update(part)
+        digest.update(f"{path.name} {one.hexdigest()} ".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 def require(path: Path, source: str) -> Path:

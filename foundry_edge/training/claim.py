@@ -13,12 +13,15 @@ from foundry_edge_runtime.files import sweep, write_text
 RUN = "run.json"
 CACHE = "cache"
 """Folder in a run's folder, of what is computed once before training."""
+CHECKPOINTS = ("checkpoint.pt", "checkpoint-*.pt", "frozen.pt", "thawed.pt")
+"""What `distill`, `pretrain` and `finetune` call theirs."""
 
 
 def claim(out: Path, made_of: dict[str, Any], resume: bool) -> None:
     """Write run.json into the folder ``out``, or compare it with the one that is there.
 
-    Temporary files that a killed run left there are removed.
+    Temporary files that a killed run left there are removed; so are the checkpoints of an earlier run when
+    another one begins, which could not be told apart from its own.
 
     Args:
         out: folder of the run.
@@ -33,7 +36,7 @@ def claim(out: Path, made_of: dict[str, Any], resume: bool) -> None:
     path, text = out / RUN, json.dumps(made_of, indent=2) + "\n"
     if not resume or not path.exists():
         if is_main_process():
-            write_text(path, text)
+            _begin(out, path, text, resume)
         return
     there, here = json.loads(path.read_text(encoding="utf-8")), json.loads(text)
     for name in sorted(there.keys() | here.keys()):
@@ -43,3 +46,10 @@ def claim(out: Path, made_of: dict[str, Any], resume: bool) -> None:
                 where=path,
                 remedy="use the same, or another --out",
             )
+
+
+def _begin(out: Path, path: Path, text: str, resume: bool) -> None:
+    for pattern in () if resume else CHECKPOINTS:
+        for checkpoint in out.glob(pattern):
+            checkpoint.unlink()
+    write_text(path, text)

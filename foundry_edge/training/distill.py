@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from rich.console import Console
 
+from foundry_edge.data.files import files_digest
 from foundry_edge.data.samples import load_samples
+from foundry_edge.data.shape_set import data_digest
 from foundry_edge.data.shapes import ShapeSet, load_sets
 from foundry_edge.evaluation.fidelity import Fidelity
 from foundry_edge.models.compressed import Compressed
@@ -28,7 +30,7 @@ from foundry_edge.training.objective import TEMPERATURE, Distillation
 from foundry_edge.training.plot import plot_loss
 from foundry_edge.training.processes import is_main_process
 from foundry_edge.training.report import Report
-from foundry_edge.training.settings import TrainSettings
+from foundry_edge.training.settings import TrainSettings, write_settings
 from foundry_edge.training.specialist import SPECIALISTS, specialist
 from foundry_edge.training.target_cache import VARIANTS, cache_targets, split_sides
 from foundry_edge.training.targets import TeacherTargets
@@ -141,7 +143,8 @@ def distill(
     _start_tokenizer(student, source)
     parts = method == "kd-parts"
     lesson = _prepare(teacher_model, data, teacher_features, views, settings, out / CACHE, console, parts)
-    claim(out, _made_of(student, lesson, method, views, merge_rate, freeze_encoder, temperature), resume)
+    made_of = _made_of(student, lesson, method, views, merge_rate, freeze_encoder, temperature)
+    claim(out, {**made_of, "start": source, **lesson.digests}, resume)
     project = lesson.foreign.projection if lesson.foreign else None
     before = measure(student, lesson.held_out, project)
     objective = _objective(method, student, lesson, (temperature, merge_rate, freeze_encoder))
@@ -168,12 +171,13 @@ def distill(
 
 @dataclass(frozen=True)
 class _Lesson:
-    """What is taught: targets to train on and to measure with, and where they come from."""
+    """What is taught: targets to train on and to measure with, where they come from, and hashes of that."""
 
     targets: TeacherTargets
     held_out: TeacherTargets
     data: tuple[str, ...]
     shapes: int
+    digests: dict[str, str]
     fit: tuple[ShapeSet, ...] = ()
     foreign: FeatureTargets | None = None
 
@@ -194,7 +198,8 @@ def _prepare(
         targets, held_out = cache_targets(
             teacher, fit, check, views, settings, cache, console, variants=1 if parts else VARIANTS
         )
-        return _Lesson(targets, held_out, tuple(s.name for s in sets), sum(map(len, fit)), tuple(fit))
+        names, digests = tuple(s.name for s in sets), {"data_sha256": data_digest(sets)}
+        return _Lesson(targets, held_out, names, sum(map(len, fit)), digests, tuple(fit))
     if data is None:
         raise InputError(
             "is needed with --teacher-features", where="--data", remedy="give the folder of the scans"
@@ -208,7 +213,11 @@ def _prepare(
             settings.seed,
             lambda done, total: status.update(f"features {done}/{total}"),
         )
-    return _Lesson(found.fit, found.held_out, tuple(map(str, data)), found.scans, foreign=found)
+    digests = {
+        "data_sha256": files_digest(pair.scan for pair in found.pairs),
+        "features_sha256": files_digest(pair.features for pair in found.pairs),
+    }
+    return _Lesson(found.fit, found.held_out, tuple(map(str, data)), found.scans, digests, foreign=found)
 
 
 def _objective(
@@ -296,10 +305,17 @@ def _check(method: str, merge_rate: float, temperature: tuple[float, float], fea
 def train_logged(
     objective: Distillation, count: int, settings: TrainSettings, out: Path, console: Console, resume: bool
 ) -> None:
-    """Train, with a log, a progress bar and checkpoints in the folder ``out``."""
-    if is_main_process():
-        write_text(out / "settings.json", settings.model_dump_json(indent=2) + "\n")
-        if not resume:
-            (out / "log.jsonl").unlink(missing_ok=True)
+    """Train, with a log, a progress bar, settings and checkpoints in the folder ``out``."""
+    if is_main_process() and not resume:
+        (out / "log.jsonl").unlink(missing_ok=True)
     with Report("distill", out / "log.jsonl", console) as report:
-        train(objective, objective, count, settings, out / "checkpoint.pt", report.row, resume)
+        train(
+            objective,
+            objective,
+            count,
+            settings,
+            out / "checkpoint.pt",
+            report.row,
+            resume,
+            on_start=lambda: write_settings(out, settings),
+        )

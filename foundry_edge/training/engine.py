@@ -98,6 +98,7 @@ def train(
     checkpoint: Path,
     on_log: Callable[[LogRow], None],
     resume: bool = False,
+    on_start: Callable[[], None] = lambda: None,
 ) -> None:
     """Minimise ``objective`` over the trainable parameters of ``module`` (in place).
 
@@ -110,6 +111,7 @@ def train(
         on_log: called every ``settings.log_every`` steps.
         resume: continue from ``checkpoint`` if it exists. A finished run goes on when ``settings.steps`` has
             grown; its rate then follows the longer schedule from that step on.
+        on_start: called in the main process before the first step, once the checkpoint is accepted.
 
     Raises:
         CheckpointError: the checkpoint is damaged or of another run.
@@ -122,6 +124,8 @@ def train(
     module.to(fabric.device)
     state = _State.fresh(module, settings)
     first = state.restore(checkpoint) if resume and checkpoint.exists() else 0
+    if is_main_process():
+        on_start()
     meter = _Meter(settings, first)
     for number in range(first, settings.steps):
         step = _step(number, count, settings)

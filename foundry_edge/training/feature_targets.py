@@ -42,6 +42,7 @@ class FeatureTargets:
             starts from.
         mean: (D,), of the features as they are in the files.
         deviation: (D,), likewise.
+        pairs: scans and files of features, held-out ones last.
         scans: training scans.
     """
 
@@ -50,6 +51,7 @@ class FeatureTargets:
     projection: nn.Linear
     mean: Tensor
     deviation: Tensor
+    pairs: tuple[Pair, ...]
     scans: int
 
     def save_projection(self, folder: Path) -> None:
@@ -95,7 +97,8 @@ def feature_targets(
     flat = fit.features.flatten(0, 1)
     mean, deviation = flat.mean(dim=0), flat.std(dim=0).clamp_min(1e-6)
     fit, held_out = (_standardised(targets, mean, deviation) for targets in (fit, held_out))
-    return FeatureTargets(fit, held_out, fit_projection(start, fit), mean, deviation, len(fit_pairs))
+    pairs = (*fit_pairs, *check_pairs)
+    return FeatureTargets(fit, held_out, fit_projection(start, fit), mean, deviation, pairs, len(fit_pairs))
 
 
 def split_pairs(pairs: list[Pair]) -> tuple[list[Pair], list[Pair]]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from foundry_edge.data.scan_views import grouped_views
-from foundry_edge.data.shape_set import TEST, TRAIN, ShapeSet
+from foundry_edge.data.shape_set import TEST, TRAIN, ShapeSet, data_digest
 from foundry_edge.evaluation.one_set import one_set
 from foundry_edge.evaluation.rungs import budgets_of
 from foundry_edge.evaluation.summary import Metrics
@@ -125,7 +125,7 @@ def finetune(
     settings = settings or default_settings(0)
     model, shapes = load_model(student), labelled(one_set(data))
     budgets = budgets_of(model, tokens)
-    claim(out, {**_made_of(student, shapes, task), **asdict(how)}, resume)
+    claim(out, {**_made_of(student, shapes, task, budgets), **asdict(how)}, resume)
     stages = Stages(out, settings, epochs, resume, Console(stderr=True))
     torch.manual_seed(settings.seed)
     if task == "classification":
@@ -170,8 +170,17 @@ def labelled(shapes: ShapeSet) -> ShapeSet:
     return kept
 
 
-def _made_of(student: str | Path, shapes: ShapeSet, task: str) -> dict[str, str | int]:
-    return {"model": model_digest(student), "data": shapes.name, "task": task, "shapes": len(shapes)}
+def _made_of(
+    student: str | Path, shapes: ShapeSet, task: str, budgets: tuple[int | None, ...]
+) -> dict[str, Any]:
+    return {
+        "model": model_digest(student),
+        "data": shapes.name,
+        "data_sha256": data_digest([shapes]),
+        "task": task,
+        "tokens": budgets,
+        "shapes": len(shapes),
+    }
 
 
 def _classification(

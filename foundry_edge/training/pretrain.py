@@ -14,6 +14,7 @@ from torch import Tensor
 from foundry_edge.data.corpus import grouped_corpus, training_side
 from foundry_edge.data.groupings import GroupedShapes
 from foundry_edge.data.samples import load_samples
+from foundry_edge.data.shape_set import data_digest
 from foundry_edge.data.shapes import load_sets
 from foundry_edge.models.config import VIT_TI, TeacherConfig
 from foundry_edge.models.store import save_weights
@@ -25,10 +26,9 @@ from foundry_edge.training.mae import MaskedReconstruction
 from foundry_edge.training.plot import plot_loss
 from foundry_edge.training.processes import is_main_process
 from foundry_edge.training.report import Report, chained
-from foundry_edge.training.settings import TrainSettings
+from foundry_edge.training.settings import TrainSettings, write_settings
 from foundry_edge.training.watch import ValidationProbe, validation_probes, watch_collapse, watch_probes
 from foundry_edge_runtime.errors import DataError
-from foundry_edge_runtime.files import write_text
 
 PROBE_EVERY = 500
 VARIANTS = 3
@@ -111,7 +111,8 @@ def pretrain(
     """
     started = time.perf_counter()
     settings = (settings or TrainSettings(batch=32, learning_rate=5e-4)).resolved()
-    sides = training_side([load_samples()] if data is None else load_sets(data))
+    sets = [load_samples()] if data is None else load_sets(data)
+    sides = training_side(sets)
     if not sum(map(len, sides)):
         raise DataError("the data hold no training shapes", remedy="mark some with split 0; see docs/data.md")
     corpus = grouped_corpus(sides, config.preprocessing, VARIANTS, settings.seed, out / CACHE)
@@ -119,14 +120,19 @@ def pretrain(
         _fresh_teacher(config, corpus, settings.seed), corpus, validation_probes(sides, config), out, resume
     )
     teacher = config.model_dump(mode="json")
-    made_of = {"teacher": teacher, "objective": objective, "mae_share": mae_share, "shapes": len(corpus)}
+    made_of: dict[str, Any] = {
+        "teacher": teacher,
+        "objective": objective,
+        "mae_share": mae_share,
+        "shapes": len(corpus),
+        "data": [shapes.name for shapes in sets],
+        "data_sha256": data_digest(sets),
+    }
     if objective == "staged":
         made_of["epochs"] = epochs
     claim(out, made_of, resume)
-    if is_main_process():
-        write_text(out / "settings.json", settings.model_dump_json(indent=2) + "\n")
-        if not resume:
-            (out / "log.jsonl").unlink(missing_ok=True)
+    if is_main_process() and not resume:
+        (out / "log.jsonl").unlink(missing_ok=True)
     for stage in stages(objective, epochs, mae_share):
         run.stage(stage, settings)
         if is_main_process():
@@ -160,7 +166,16 @@ class _Run:
         with Report(stage.name, self.out / "log.jsonl") as report:
             probes = watch_probes(report, self.teacher, self.probes, PROBE_EVERY)
             watch = chained(report.row, watch_collapse(report), probes)
-            train(module, module, len(self.corpus), plan, checkpoint, watch, self.resume)
+            train(
+                module,
+                module,
+                len(self.corpus),
+                plan,
+                checkpoint,
+                watch,
+                self.resume,
+                on_start=lambda: write_settings(self.out, settings),
+            )
             self._keep_the_better(stage.name, before, report)
 
     def _keep_the_better(self, name: str, before: dict[str, Tensor], report: Report) -> None:

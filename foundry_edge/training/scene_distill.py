@@ -15,9 +15,10 @@ from rich.console import Console
 from torch import Tensor
 
 from foundry_edge.data.samples import load_samples
-from foundry_edge.data.shapes import load_sets
+from foundry_edge.data.shape_set import data_digest
+from foundry_edge.data.shapes import ShapeSet, load_sets
 from foundry_edge.evaluation.fidelity import Fidelity
-from foundry_edge.models.load import load_student, load_teacher, model_digest
+from foundry_edge.models.load import load_student, load_teacher, model_digest, teacher_digest
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.training.claim import CACHE, claim
@@ -149,13 +150,23 @@ def distill_scenes(
     console = Console(stderr=True)
     model, guide = _trainable(student), load_teacher(teacher)
     _check(model, guide, sizes)
-    shapes, objects, kept = _objects(guide, data, settings, out, console)
+    sets = [load_samples()] if data is None else load_sets(data)
+    shapes, objects, kept = _objects(guide, sets, settings, out, console)
     with console.status("scenes") as status:
         lesson = scene_lesson(
             guide, scenes, shapes, cuts, settings.seed, sizes,
             lambda done, total: status.update(f"scenes {done}/{total}"),
         )  # fmt: skip
-    made_of = {"start": model_digest(student), "cuts": cuts, "sizes": sizes, "scenes": lesson.scenes}
+    made_of = {
+        "start": model_digest(student),
+        "teacher": teacher_digest(teacher),
+        "cuts": cuts,
+        "sizes": sizes,
+        "scenes": lesson.scenes,
+        "scenes_sha256": lesson.sha256,
+        "data": [one.name for one in sets],
+        "data_sha256": data_digest(sets),
+    }
     claim(out, made_of, resume)
     checked = {0: kept, **lesson.held_out}
     before = {size: measure(model, targets) for size, targets in checked.items()}
@@ -199,10 +210,9 @@ def _check(student: SceneStudent, teacher: Teacher, sizes: Sequence[int]) -> Non
 
 
 def _objects(
-    teacher: Teacher, data: list[Path] | None, settings: TrainSettings, out: Path, console: Console
+    teacher: Teacher, sets: list[ShapeSet], settings: TrainSettings, out: Path, console: Console
 ) -> tuple[np.ndarray[Any, np.dtype[np.float32]], TeacherTargets, TeacherTargets]:
     """Shapes for rooms, and the teacher's outputs on training and held-out objects."""
-    sets = [load_samples()] if data is None else load_sets(data)
     fit, check = split_sides(sets)
     targets, kept = cache_targets(teacher, fit, check, 2, settings, out / CACHE, console)
     return fit[0].xyz, targets, kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,20 +38,23 @@ class SceneLesson:
         held_out: c -> cuts of scenes that nothing is trained on.
         scenes: names of the training scenes.
         checked: names of the held-out scenes.
+        sha256: of the names of all scenes and the points of the scans among them.
     """
 
     fit: dict[int, TeacherTargets]
     held_out: dict[int, TeacherTargets]
     scenes: tuple[str, ...]
     checked: tuple[str, ...]
+    sha256: str
 
 
 @dataclass(frozen=True)
 class Source:
-    """A scene: its name, and what gives its points when ``count`` are wanted."""
+    """A scene: its name, what gives its points when ``count`` are wanted, and their hash if it is a scan."""
 
     name: str
     points: Callable[[int], FloatArray]
+    sha256: str = ""
 
 
 def scene_lesson(
@@ -99,6 +103,7 @@ def scene_lesson(
         {count: targets(check, count, 2, len(fit)) for count in sizes},
         tuple(source.name for source in fit),
         tuple(source.name for source in check),
+        _digest([*fit, *check]),
     )
 
 
@@ -121,7 +126,12 @@ def _room(shapes: FloatArray, seed: int) -> Source:
 
 def _scan(path: Path) -> Source:
     xyz = read_scenes([path])[0]
-    return Source(path.name, lambda count: xyz)
+    return Source(path.name, lambda count: xyz, hashlib.sha256(np.ascontiguousarray(xyz).data).hexdigest())
+
+
+def _digest(sources: list[Source]) -> str:
+    told = repr([(source.name, source.sha256) for source in sources])
+    return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _split(sources: list[Source]) -> tuple[list[Source], list[Source]]:

@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from foundry_edge_runtime.files import write_text
+
 
 class TrainSettings(BaseModel):
     """Optimisation settings shared by pre-training and distillation."""
@@ -47,6 +49,15 @@ class TrainSettings(BaseModel):
         if self.precision != "auto":
             return self
         return self.model_copy(update={"precision": "bf16-mixed" if has_bf16() else "32-true"})
+
+
+def write_settings(folder: Path, settings: TrainSettings) -> None:
+    """Write settings.json, of a run that has begun or gone on with them.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    write_text(folder / "settings.json", settings.model_dump_json(indent=2) + "\n")
 
 
 def has_bf16() -> bool:

@@ -145,5 +145,35 @@ def test_a_run_of_other_data_is_not_resumed(
     student: Path, teacher: Path, shapes: Path, tmp_path: Path
 ) -> None:
     finetune(student, shapes, out=tmp_path, epochs=1, settings=SETTINGS)
+    before = (tmp_path / WEIGHTS).read_bytes()
     with pytest.raises(CheckpointError, match="another model"):
         finetune(teacher, shapes, out=tmp_path, epochs=1, settings=SETTINGS, resume=True)
+    with pytest.raises(CheckpointError, match=r"another tokens: \[1, 4\], now \[1\]"):
+        finetune(student, shapes, out=tmp_path, tokens=(1,), epochs=1, settings=SETTINGS, resume=True)
+    known = load_npz(shapes)
+    for change in (
+        {"label": (known.label + 1) % 3},
+        {"split": 1 - known.split},
+        {"xyz": known.xyz[:, ::-1]},
+        {"classes": ("ball", "stick", "cube")},
+    ):
+        other = replace(known, **change)  # type: ignore[arg-type]
+        with pytest.raises(CheckpointError, match="another data_sha256"):
+            finetune(student, other, out=tmp_path, epochs=1, settings=SETTINGS, resume=True)
+    assert (tmp_path / WEIGHTS).read_bytes() == before
+
+
+def test_checkpoints_of_an_earlier_run_are_gone_once_another_begins(
+    student: Path, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finetune(student, shapes, out=tmp_path, epochs=4, settings=SETTINGS)
+    assert (tmp_path / "thawed.pt").is_file()
+    (tmp_path / "other.pt").write_bytes(b"of somebody else")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("foundry_edge.training.finetune.tune_classifier", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(student, shapes, out=tmp_path, tokens=(1,), epochs=4, settings=SETTINGS)
+    assert [path.name for path in tmp_path.glob("*.pt")] == ["other.pt"]

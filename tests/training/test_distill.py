@@ -84,6 +84,60 @@ def test_a_run_is_resumed_with_the_same_options_only(teacher: Path, tmp_path: Pa
         distill(teacher, tokens=(4,), out=tmp_path, views=1, settings=short, resume=True)
 
 
+def test_a_run_is_resumed_on_the_same_data_only_and_a_refusal_writes_nothing(
+    teacher: Path, sticks: Path, tmp_path: Path
+) -> None:
+    short = SETTINGS.model_copy(update={"steps": 3, "batch": 8})
+    options: dict[str, Any] = {"tokens": (2,), "views": 1, "out": tmp_path / "out"}
+    distill(teacher, [sticks], settings=short, **options)
+    before = (tmp_path / "out/settings.json").read_bytes()
+    arrays = dict(np.load(sticks))
+    for change in ({"points": -arrays["points"]}, {"label": 1 - arrays["label"]}):
+        np.savez(tmp_path / "sticks.npz", **{**arrays, **change})
+        with pytest.raises(CheckpointError, match="another data_sha256"):
+            distill(teacher, [tmp_path / "sticks.npz"], settings=short, resume=True, **options)
+    other = short.model_copy(update={"learning_rate": 1e-4})
+    with pytest.raises(CheckpointError, match="other settings"):
+        distill(teacher, [sticks], settings=other, resume=True, **options)
+    assert (tmp_path / "out/settings.json").read_bytes() == before
+    longer = short.model_copy(update={"steps": 4})
+    distill(teacher, [sticks], settings=longer, resume=True, **options)
+    assert json.loads((tmp_path / "out/settings.json").read_text())["steps"] == 4
+
+
+def test_a_run_on_features_is_resumed_with_the_same_files_and_start_only(
+    teacher: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    for folder in ("scans", "features", "other"):
+        (tmp_path / folder).mkdir()
+    for name in ("a", "b"):
+        xyz = rng.normal(size=(200, 3)).astype(np.float32)
+        np.save(tmp_path / "scans" / f"{name}.npy", xyz)
+        for folder in ("features", "other"):
+            np.savez(tmp_path / folder / f"{name}.npz", xyz=xyz, features=rng.normal(size=(200, 8)))
+    options: dict[str, Any] = {
+        "tokens": (2,),
+        "views": 1,
+        "out": tmp_path / "out",
+        "settings": SETTINGS.model_copy(update={"steps": 3, "batch": 1}),
+    }
+    scans, features = [tmp_path / "scans"], tmp_path / "features"
+    distill(teacher, scans, teacher_features=features, **options)
+    distill(teacher, scans, teacher_features=features, resume=True, **options)
+    with pytest.raises(CheckpointError, match="another features_sha256"):
+        distill(teacher, scans, teacher_features=tmp_path / "other", resume=True, **options)
+    changed = load_teacher(teacher)
+    torch.nn.init.normal_(changed.encoder.norm.bias)
+    save_weights(tmp_path / "changed", TINY, changed)
+    with pytest.raises(CheckpointError, match="another start"):
+        distill(tmp_path / "changed", scans, teacher_features=features, resume=True, **options)
+    np.save(tmp_path / "scans/a.npy", -np.load(tmp_path / "scans/a.npy"))
+    np.savez(features / "a.npz", **{**np.load(features / "a.npz"), "xyz": np.load(tmp_path / "scans/a.npy")})
+    with pytest.raises(CheckpointError, match="another data_sha256"):
+        distill(teacher, scans, teacher_features=features, resume=True, **options)
+
+
 def test_tokenizer_and_positions_stay_the_teachers(teacher: Path, tmp_path: Path) -> None:
     short = SETTINGS.model_copy(update={"steps": 3})
     distill(teacher, tokens=(2,), tokenizer="full", out=tmp_path, views=1, settings=short)

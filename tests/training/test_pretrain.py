@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 
 from foundry_edge.data.corpus import training_side
 from foundry_edge.data.groupings import GroupedShapes
+from foundry_edge.data.npz import save_npz
+from foundry_edge.data.samples import load_samples
 from foundry_edge.data.shapes import ShapeSet
 from foundry_edge.models.config import TeacherConfig
 from foundry_edge.models.load import load_teacher
@@ -20,7 +23,7 @@ from foundry_edge.training.jepa import JointEmbedding, contiguous_blocks, greedy
 from foundry_edge.training.mae import MaskedReconstruction, chamfer_l1
 from foundry_edge.training.pretrain import pretrain, stages
 from foundry_edge.training.settings import TrainSettings
-from foundry_edge_runtime.errors import DataError
+from foundry_edge_runtime.errors import CheckpointError, DataError
 from foundry_edge_runtime.grouping import Preprocessing
 
 SPEC = Preprocessing(points=128, groups=16, group_size=8)
@@ -116,6 +119,17 @@ def test_pretrain_lowers_the_loss_and_resumes(tmp_path: Path) -> None:
     pretrain(None, tmp_path, config=TINY, epochs=4, settings=settings, resume=True)
     assert torch.equal(load_teacher(tmp_path).encoder.norm.weight, before)
     assert not list(tmp_path.rglob(".*.partial"))
+    written = (tmp_path / "settings.json").read_bytes()
+    samples = load_samples()
+    save_npz(tmp_path / "furniture.npz", replace(samples, label=(samples.label + 1) % len(samples.classes)))
+    with pytest.raises(CheckpointError, match="another data_sha256"):
+        pretrain(
+            [tmp_path / "furniture.npz"], tmp_path, config=TINY, epochs=4, settings=settings, resume=True
+        )
+    other = settings.model_copy(update={"learning_rate": 0.1})
+    with pytest.raises(CheckpointError, match="other settings"):
+        pretrain(None, tmp_path, config=TINY, epochs=4, settings=other, resume=True)
+    assert (tmp_path / "settings.json").read_bytes() == written
 
 
 @pytest.mark.parametrize("jepa_harms", [True, False])
@@ -124,7 +138,7 @@ def test_of_the_staged_recipe_the_better_teacher_is_kept(
 ) -> None:
     """A stage that takes all meaning from the features, before or after one that leaves them."""
 
-    def stage(module: MaskedReconstruction | JointEmbedding, *_: object) -> None:
+    def stage(module: MaskedReconstruction | JointEmbedding, *_: object, **__: object) -> None:
         if isinstance(module, JointEmbedding) is jepa_harms:
             torch.nn.init.zeros_(module.teacher.encoder.norm.weight)
         else:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from foundry_edge.cli.app import main
+from foundry_edge.data.npz import save_npz
 from foundry_edge.data.samples import load_samples
 from foundry_edge.models.load import load_student, load_teacher
 from foundry_edge.models.store import encoder_sha256, save_weights
@@ -142,6 +143,21 @@ def test_a_run_is_resumed_as_it_was(models: Path, scans: Path, tmp_path: Path) -
     distill_scenes(*arguments, sizes=(16,), **options)
     with pytest.raises(CheckpointError, match="a run with another sizes"):
         distill_scenes(*arguments, sizes=(48,), resume=True, **options)
+    options["sizes"] = (16,)
+    changed = load_teacher(models / "teacher")
+    torch.nn.init.normal_(changed.encoder.norm.bias)
+    save_weights(tmp_path / "teacher", changed.config, changed)
+    with pytest.raises(CheckpointError, match="a run with another teacher"):
+        distill_scenes(models / "hybrid", tmp_path / "teacher", [scans], resume=True, **options)
+    save_npz(tmp_path / "few.npz", load_samples().first(40))
+    with pytest.raises(CheckpointError, match="a run with another data"):
+        distill_scenes(*arguments, data=[tmp_path / "few.npz"], resume=True, **options)
+    moved = tmp_path / "scans"
+    moved.mkdir()
+    for path in scans.iterdir():
+        np.save(moved / path.name, 2 * np.load(path))
+    with pytest.raises(CheckpointError, match="a run with another scenes_sha256"):
+        distill_scenes(*arguments[:2], [moved], resume=True, **options)
 
 
 def test_wrong_input_is_refused(models: Path, scans: Path, tmp_path: Path) -> None:
