@@ -6,6 +6,7 @@ Scale, mirror and rotation commute with grouping, so augmentation is applied to 
 from __future__ import annotations
 
 import hashlib
+import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -109,16 +110,28 @@ def cached_groupings(
     cache: Path,
     one_sided_variants: int = 0,
 ) -> GroupedShapes:
-    """`group_shapes`, kept in the folder ``cache`` under a key of the points and all parameters."""
+    """`group_shapes`, kept in the folder ``cache`` under a key of the points and all parameters.
+
+    A damaged copy is made anew.
+    """
     digest = hashlib.sha256(np.ascontiguousarray(shapes).tobytes())
     digest.update(f"{spec.model_dump_json()} {variants} {seed} {one_sided_variants}".encode())
     path = cache / f"groupings-{digest.hexdigest()[:16]}.pt"
-    if path.exists():
-        stored = torch.load(path, weights_only=True)
-        return GroupedShapes(stored["groups"], stored["centers"])
+    stored = _stored(path)
+    if stored is not None:
+        return stored
     grouped = group_shapes(shapes, spec, variants, seed, one_sided_variants)
     keep(path, partial(torch.save, {"groups": grouped.groups, "centers": grouped.centers}))
     return grouped
+
+
+def _stored(path: Path) -> GroupedShapes | None:
+    """What a file of the cache holds; None where it is not there or damaged."""
+    try:
+        stored = torch.load(path, weights_only=True)
+        return GroupedShapes(stored["groups"], stored["centers"])
+    except (OSError, EOFError, KeyError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError):
+        return None
 
 
 AUGMENT_DRAWS = 6

@@ -36,7 +36,7 @@ def load_npz(path: str | Path) -> ShapeSet:
     ``part_category``.
 
     Raises:
-        DataError: the file is missing, damaged, or lacks ``points`` of that form.
+        DataError: the file is missing or damaged, or an array is not of that form.
     """
     path = Path(path)
     try:
@@ -80,18 +80,60 @@ def _shape_set(name: str, data: Arrays) -> ShapeSet:
     count = len(points)
     up = str(data["up"]) if "up" in data else ("y" if name in _Y_UP else "z")
     ids = data["id"] if "id" in data else np.arange(count)
+    if ids.shape != (count,):
+        raise ValueError(f"'id' is of shape {ids.shape}, expected ({count},)")
+    label, classes = _labels(data, count)
     part_label, part_names = _parts(data)
     return ShapeSet(
         name=name,
         xyz=z_up(points.astype(np.float32) / np.float32(_STEPS), up),
-        label=np.asarray(data.get("label", np.full(count, -1)), dtype=np.int64),
-        classes=tuple(str(c) for c in data["classes"]) if "classes" in data else (),
-        split=np.asarray(data.get("split", np.zeros(count)), dtype=np.uint8),
+        label=label,
+        classes=classes,
+        split=_integers(data, "split", count, 0, 0, 1).astype(np.uint8),
         ids=tuple(str(i) for i in ids),
         part_label=part_label,
         part_names=part_names,
-        part_category=tuple(int(c) for c in data["part_category"]) if "part_category" in data else (),
+        part_category=_part_category(data, len(part_names), len(classes)),
     )
+
+
+def _labels(data: Arrays, count: int) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+    """Labels (M,), and the names of their classes: numbers where the file names none."""
+    classes = _names(data, "classes")
+    label = _integers(data, "label", count, -1, -1, len(classes) - 1 if classes else None)
+    return label, classes or tuple(str(i) for i in range(int(label.max()) + 1))
+
+
+def _part_category(data: Arrays, parts: int, classes: int) -> tuple[int, ...]:
+    if not parts or "part_category" not in data or not data["part_category"].size:
+        return ()
+    if not classes:
+        raise ValueError("'part_category' names classes, but there is neither 'classes' nor 'label'")
+    return tuple(_integers(data, "part_category", parts, 0, 0, classes - 1).tolist())
+
+
+def _names(data: Arrays, name: str) -> tuple[str, ...]:
+    if name not in data:
+        return ()
+    if data[name].ndim != 1:
+        raise ValueError(f"'{name}' is of shape {data[name].shape}, expected a list of names")
+    return tuple(str(one) for one in data[name])
+
+
+def _integers(
+    data: Arrays, name: str, count: int, missing: int, low: int, high: int | None
+) -> npt.NDArray[np.int64]:
+    """The array ``name`` (count,) of whole numbers from ``low`` to ``high``, all ``missing`` if not there."""
+    found = data.get(name, np.full(count, missing))
+    if found.shape != (count,) or found.dtype.kind not in "biuf":
+        raise ValueError(f"'{name}' is {found.dtype} {found.shape}, expected integers ({count},)")
+    with np.errstate(invalid="ignore"):
+        whole = found.astype(np.int64)
+    least, most = int(whole.min()), int(whole.max())
+    if not np.array_equal(whole, found) or least < low or (high is not None and most > high):
+        expected = f"whole numbers from {low}" + (f" to {high}" if high is not None else "")
+        raise ValueError(f"'{name}' holds {found.min()} to {found.max()}, expected {expected}")
+    return whole
 
 
 def _parts(data: Arrays) -> tuple[npt.NDArray[np.uint8] | None, tuple[str, ...]]:
@@ -101,8 +143,7 @@ def _parts(data: Arrays) -> tuple[npt.NDArray[np.uint8] | None, tuple[str, ...]]
     if part.shape != data["points"].shape[:2] or part.dtype.kind not in "iu":
         raise ValueError(f"'part' is {part.dtype} {part.shape}, expected integers {data['points'].shape[:2]}")
     low, high = int(part.min()), int(part.max())
-    names = tuple(str(n) for n in data["part_names"]) if "part_names" in data else ()
-    names = names or tuple(str(i) for i in range(high + 1))
+    names = _names(data, "part_names") or tuple(str(i) for i in range(high + 1))
     if low < 0 or high >= len(names):
         raise ValueError(f"'part' holds {low} to {high}, but there are {len(names)} part_names")
     return part.astype(np.uint8), names

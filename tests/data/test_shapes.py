@@ -22,6 +22,7 @@ from foundry_edge_runtime.errors import DataError
 from foundry_edge_runtime.grouping import Preprocessing, group_points
 
 SPEC = Preprocessing(points=128, groups=16, group_size=8)
+PLAIN = np.zeros((3, 50), np.uint8)
 
 
 def sphere(count: int, seed: int = 0) -> np.ndarray:
@@ -48,6 +49,38 @@ def test_y_up_sets_are_turned(tmp_path: Path) -> None:
 def test_points_of_another_form_are_refused(tmp_path: Path, points: np.ndarray) -> None:
     with pytest.raises(DataError, match=r"a\.npz.*points"):
         load_npz(write(tmp_path / "a.npz", points=points))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "named"),
+    [
+        ({"label": [1, 2, 3], "classes": ["a", "b", "c"]}, "'label' holds 1 to 3, expected .* from -1 to 2"),
+        ({"label": [0, -2, 1]}, "'label' holds -2 to 1"),
+        ({"label": [0, 1]}, r"'label' is int64 \(2,\), expected integers \(3,\)"),
+        ({"label": [0.5, 1, 1]}, "'label' holds 0.5 to 1.0, expected whole numbers"),
+        ({"label": ["a", "b", "c"]}, "'label' is <U1"),
+        ({"classes": "chair"}, "'classes' is of shape"),
+        ({"split": [0, 1]}, "'split' is int64"),
+        ({"split": [0, 1, 2]}, "'split' holds 0 to 2, expected whole numbers from 0 to 1"),
+        ({"id": ["a", "b"]}, "'id' is of shape"),
+        ({"part": PLAIN, "part_category": [0, 0], "label": [0, 0, 0]}, "'part_category' is"),
+        (
+            {"part": PLAIN, "part_category": [1], "label": [0, 0, 0]},
+            "'part_category' holds 1",
+        ),
+        ({"part": PLAIN, "part_category": [0]}, "'part_category' names classes"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_named(tmp_path: Path, arrays: dict[str, Any], named: str) -> None:
+    with pytest.raises(DataError, match=rf"a\.npz.*{named}.*docs/data\.md") as caught:
+        load_npz(write(tmp_path / "a.npz", **arrays))
+    assert "\n" not in str(caught.value)
+
+
+def test_labels_without_classes_are_numbers(tmp_path: Path) -> None:
+    shapes = load_npz(write(tmp_path / "a.npz", label=np.array([2, -1, 0], np.int8)))
+    assert shapes.classes == ("0", "1", "2")
+    assert relabel(shapes, merged([shapes])).tolist() == [2, -1, 0]
 
 
 @pytest.mark.parametrize("up", ["y", "z"])
@@ -95,6 +128,13 @@ def test_cached_groupings_are_the_groupings(tmp_path: Path) -> None:
     again = cached_groupings(shapes, SPEC, 2, 1, tmp_path, 1)
     assert torch.equal(fresh.groups, again.groups)
     assert torch.equal(fresh.centers, again.centers)
+    (path,) = tmp_path.iterdir()
+    for damaged in (path.read_bytes()[:-500], b"", b"nothing that torch wrote"):
+        path.write_bytes(damaged)
+        assert torch.equal(cached_groupings(shapes, SPEC, 2, 1, tmp_path, 1).groups, fresh.groups)
+        assert torch.equal(torch.load(path, weights_only=True)["groups"], fresh.groups)
+    torch.save({"other": 1}, path)
+    assert torch.equal(cached_groupings(shapes, SPEC, 2, 1, tmp_path, 1).groups, fresh.groups)
     plain = group_points(shapes[0, :128], SPEC)
     np.testing.assert_allclose(fresh.groups[0, 0].float(), plain.groups, atol=1e-3)
 
