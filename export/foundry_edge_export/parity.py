@@ -74,7 +74,7 @@ def torch_parity(
         parts = list(run_batches(session, names, clouds.permuted_groups, clouds.permuted_centers, batch))
         found = [np.concatenate([part[i] for part in parts]) for i in range(len(names))]
         gaps = [np.abs(f[clear] - e[clear]).max(initial=0.0) for f, e in zip(found, reference, strict=True)]
-        worst = max(worst, *map(float, gaps))
+        worst = float(np.max([worst, *gaps]))  # NaN stays NaN
         cosines = token_cosines(found[0][clear], reference[0][clear])
     return _parity("torch float64", worst, cosines)
 

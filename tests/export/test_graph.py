@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,20 +13,22 @@ import torch
 
 from foundry_edge.models.config import StudentConfig
 from foundry_edge.models.load import load_student
+from foundry_edge.models.part_head import PartHead, PartHeadConfig
 from foundry_edge.models.student import Student
 from foundry_edge_calibration.engine import open_session
 from foundry_edge_calibration.placement import choose_sites
-from foundry_edge_export import ExportReport
+from foundry_edge_export import ExportReport, part_graph, scene_parity
 from foundry_edge_export.bundle_files import read_drafts
 from foundry_edge_export.compact import exact_in_half, store_in_half
 from foundry_edge_export.form import check_versions
 from foundry_edge_export.fp16 import computes_in_half, to_fp16
+from foundry_edge_export.gates import fp32_gates
 from foundry_edge_export.graph import trace
 from foundry_edge_export.inference import InferenceStudent
 from foundry_edge_export.lint import lint
 from foundry_edge_export.parity import parity_clouds, torch_parity
 from foundry_edge_runtime import load_bundle
-from foundry_edge_runtime.errors import BackendError
+from foundry_edge_runtime.errors import BackendError, GateError
 from tests.export.conftest import BUDGETS, SPEC, TINY
 
 Graphs = dict[str, onnx.ModelProto]
@@ -118,6 +122,51 @@ def test_parity_notices_a_wrong_weight(models: Path, traced: onnx.ModelProto) ->
     values[3, 5] += 0.05
     tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
     assert torch_parity(student, broken, 4, clouds).max_abs > 1e-4
+
+
+def poisoned(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    """The model with a weight that is not a number."""
+    broken = onnx.ModelProto()
+    broken.CopyFrom(model)
+    (tensor,) = (t for t in broken.graph.initializer if t.name == name)
+    values = onnx.numpy_helper.to_array(tensor).copy()
+    values.flat[0] = np.nan
+    tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    return broken
+
+
+def test_a_graph_that_gives_no_numbers_fails_its_gate(models: Path, traced: onnx.ModelProto) -> None:
+    student, clouds = load_student(models / "student"), parity_clouds(SPEC)
+    parity = torch_parity(student, poisoned(traced, "blocks.1.mlp.fc2.weight"), 4, clouds)
+    assert np.isnan(parity.max_abs)
+    assert fp32_gates(parity) == {"parity": False}
+
+
+def test_a_part_graph_that_gives_no_numbers_fails_its_gate(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = PartHead(
+        PartHeadConfig(width=48, parts=("a", "b"), categories=("c",), allowed=((0, 1),), hidden=16)
+    )
+    monkeypatch.setattr(part_graph, "store_in_half", lambda model: poisoned(model, "out.bias"))
+    with pytest.raises(GateError, match="the graph for parts differs from torch by nan"):
+        part_graph.part_graph(head.eval(), load_student(models / "student"))
+
+
+def test_scene_graphs_that_give_no_numbers_fail_their_gate(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = load_student(models / "student")
+
+    def broken(_: object, grouped: Any, scale: float, *rest: Any) -> SimpleNamespace:
+        tokens = scene_parity.whole_scene(student, grouped, scale, 4)[0].copy()
+        tokens[0, 0] = np.nan if rest[-1] == scene_parity.CHUNKS[1] else tokens[0, 0]
+        return SimpleNamespace(tokens=tokens)
+
+    monkeypatch.setattr(scene_parity, "chunked", broken)
+    about = {"tokens": (1, 2, 4), "window": 16, "group_radius": 0.2}
+    with pytest.raises(GateError, match="scene graphs differ from torch by nan"):
+        scene_parity.scene_parity(student, {}, about)
 
 
 def test_wide_takes_every_map_of_a_light_tokenizer_but_the_one_that_reads_coordinates() -> None:
