@@ -41,8 +41,9 @@ class ValidationProbe:
 
 
 def validation_probes(sides: list[ShapeSet], config: TeacherConfig, most: int = 2) -> list[ValidationProbe]:
-    """Probes on the largest labelled sets of the training side (ten shapes a class or more)."""
-    labelled = [s for s in sides if 2 <= len(np.unique(s.label[s.label >= 0])) <= len(s) // 10]
+    """Probes on the sets with the most labelled shapes on the training side (ten a class or more)."""
+    known = [s.where(s.label >= 0) for s in sides]
+    labelled = [s for s in known if 2 <= len(np.unique(s.label)) <= len(s) // 10]
     return [_probe(s, config) for s in sorted(labelled, key=len, reverse=True)[:most]]
 
 

@@ -23,6 +23,7 @@ from foundry_edge.training.jepa import JointEmbedding, contiguous_blocks, greedy
 from foundry_edge.training.mae import MaskedReconstruction, chamfer_l1
 from foundry_edge.training.pretrain import pretrain, stages
 from foundry_edge.training.settings import TrainSettings
+from foundry_edge.training.watch import validation_probes
 from foundry_edge_runtime.errors import CheckpointError, DataError
 from foundry_edge_runtime.grouping import Preprocessing
 
@@ -150,6 +151,18 @@ def test_of_the_staged_recipe_the_better_teacher_is_kept(
     assert report.stage == ("mae" if jepa_harms else "jepa")
     assert bool(load_teacher(tmp_path).encoder.norm.weight.all())
     assert ("the teacher after mae is kept" in capsys.readouterr().err) is jepa_harms
+
+
+def test_probes_see_labelled_shapes_alone() -> None:
+    shapes = load_samples()
+    few = replace(shapes, label=np.where(shapes.label < 2, shapes.label, -1))
+    known = int((few.label >= 0).sum())
+    assert 20 <= known < len(few) // 2
+    (probe,) = validation_probes([few, replace(shapes, label=np.full(len(shapes), -1))], TINY)
+    assert len(probe.labels) == len(probe.groups) == known
+    assert set(probe.labels) == {0, 1}
+    scarce = replace(few, label=np.where(np.cumsum(few.label >= 0) <= 12, few.label, -1))
+    assert validation_probes([scarce], TINY) == []
 
 
 def test_data_without_a_training_side_are_refused(tmp_path: Path) -> None:
