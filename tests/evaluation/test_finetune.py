@@ -157,7 +157,7 @@ def test_a_run_of_other_data_is_not_resumed(
         {"xyz": known.xyz[:, ::-1]},
         {"classes": ("ball", "stick", "cube")},
     ):
-        other = replace(known, **change)  # type: ignore[arg-type]
+        other = replace(known, **change)
         with pytest.raises(CheckpointError, match="another data_sha256"):
             finetune(student, other, out=tmp_path, epochs=1, settings=SETTINGS, resume=True)
     assert (tmp_path / WEIGHTS).read_bytes() == before
