@@ -31,8 +31,12 @@ COMMAND = (sys.executable, "-c", "from foundry_edge.cli.app import main; main()"
 
 
 def foundry_edge(folder: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run a command in ``folder`` with an empty cache and no network, and check its exit code."""
+    """Run a command in ``folder`` with an empty cache and no network, and check its exit code.
+
+    One thread: several that wait for each other on a busy machine take many times as long.
+    """
     environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "no_proxy": "*"}
+    environment["OMP_NUM_THREADS"] = "1"
     done = subprocess.run(
         [*COMMAND, *arguments],
         cwd=folder,
