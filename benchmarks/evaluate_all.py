@@ -148,8 +148,10 @@ def _work(shapes: ShapeSet, options: argparse.Namespace) -> Iterator[Work]:
 
 def _distilled(work: Path | None) -> Iterator[str]:
     """NAME=folder of the baselines in a work folder of student_table.py, with the first seed."""
-    for name in BASELINES if work else ():
-        folders = [path.parent for path in Path(work or "").glob(f"{name}_0_*/model.safetensors")]
+    if work is None:
+        return
+    for name in BASELINES:
+        folders = [path.parent for path in work.glob(f"{name}_0_*/model.safetensors")]
         if len(folders) != 1:
             raise SystemExit(f"{work}: {len(folders)} finished runs of {name} with seed 0, expected one")
         yield f"{name}={folders[0]}"

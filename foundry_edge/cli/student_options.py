@@ -72,7 +72,8 @@ Residual = Annotated[
 CauMlp = Annotated[
     bool | None,
     typer.Option(
-        "--cau-mlp/--no-cau-mlp", help="End in an MLP on all tokens, --mlp-ratio wide [default: yes]."
+        "--cau-mlp/--no-cau-mlp",
+        help="End in an MLP on all tokens, --mlp-ratio wide [default: yes, but not for truncation].",
     ),
 ]
 Tokenizer = Annotated[

@@ -10,12 +10,10 @@ from torch import Tensor
 from torch.nn.functional import embedding
 
 from foundry_edge_runtime.grouping import Preprocessing, to_model_frame
+from foundry_edge_runtime.interpolation import NEAREST, NEIGHBOURS
 from foundry_edge_runtime.pointcloud import FloatArray
 
 _EXACT = partial(torch.cdist, compute_mode="donot_use_mm_for_euclid_dist")
-NEIGHBOURS = 3
-NEAREST = 1e-12
-"""Squared distance below which a point counts as lying on the centre, as in the runtime's interpolation."""
 
 
 @dataclass(frozen=True)

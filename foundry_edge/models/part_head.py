@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout, embedding, linear, relu
 
 from foundry_edge.models.heads import pool
-from foundry_edge.models.interpolate import NEIGHBOURS, interpolate
+from foundry_edge.models.interpolate import interpolate
+from foundry_edge_runtime.interpolation import NEIGHBOURS
 
 PART_HEAD = "part_head"
 """Folder of the head inside the folder of its model."""

@@ -18,7 +18,7 @@ from foundry_edge_runtime.result import Result
 
 NEIGHBOURS = 3
 BLOCK = 1 << 15
-_NEAREST = 1e-12  # squared distance below which a point counts as lying on the centre
+NEAREST = 1e-12  # squared distance below which a point counts as lying on the centre
 
 
 @dataclass(frozen=True)
@@ -86,5 +86,5 @@ def nearest_centres(
         nearest[:, rank] = distance.argmin(axis=1)
         squared[:, rank] = distance[rows, nearest[:, rank]]
         distance[rows, nearest[:, rank]] = np.inf
-    inverse = 1.0 / np.maximum(squared, _NEAREST)
+    inverse = 1.0 / np.maximum(squared, NEAREST)
     return nearest, inverse / inverse.sum(axis=1, keepdims=True)

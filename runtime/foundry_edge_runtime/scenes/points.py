@@ -10,14 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from foundry_edge_runtime.files import replacing
-from foundry_edge_runtime.interpolation import NEIGHBOURS
+from foundry_edge_runtime.interpolation import NEAREST, NEIGHBOURS
 from foundry_edge_runtime.pointcloud import FloatArray
 from foundry_edge_runtime.scenes.nearest import NearestCentres, Numbers
 from foundry_edge_runtime.scenes.result import SceneResult
 
 BLOCK = 1 << 13
 _SEARCHED = 1 << 17  # points whose centres are searched together: neighbours share candidates
-_NEAREST = 1e-12  # squared distance below which a point counts as lying on the centre
 _TYPES = {"f8": "double", "f4": "float", "u1": "uchar", "i4": "int"}
 _CUT = (2.0, 98.0)  # percentiles that become 0 and 255
 
@@ -40,7 +39,7 @@ class ScenePoints:
         self.weights: FloatArray = np.empty((total, index.k), dtype=np.float32)
         for rows in _blocks(total, _SEARCHED):
             self.nearest[rows], distances = index.of(result.frame.apply(result.cloud.xyz[rows]))
-            inverse = 1.0 / np.maximum(distances.astype(np.float64), _NEAREST)
+            inverse = 1.0 / np.maximum(distances.astype(np.float64), NEAREST)
             self.weights[rows] = inverse / inverse.sum(axis=1, keepdims=True)
 
     def blocks(self, values: npt.NDArray[np.floating]) -> Iterator[tuple[slice, FloatArray]]:
