@@ -28,7 +28,7 @@ from foundry_edge.data.shapes import TRAIN, ShapeSet, load_sets
 from foundry_edge.evaluation.evaluate import evaluate
 from foundry_edge.evaluation.random_weights import random_teacher
 from foundry_edge.evaluation.rungs import EvaluatedRung, open_rungs
-from foundry_edge.models.load import load_teacher
+from foundry_edge.load import load_teacher
 from foundry_edge_runtime.errors import FoundryEdgeError
 from foundry_edge_runtime.files import write_text
 

@@ -25,9 +25,9 @@ from torch import Tensor
 from benchmarks.markdown import table
 from benchmarks.measured import record_of
 from foundry_edge.data.shapes import load_sets
-from foundry_edge.evaluation.fidelity import fidelity
+from foundry_edge.load import load_student, load_teacher, teacher_digest
+from foundry_edge.measures.fidelity import fidelity
 from foundry_edge.models.compressed import Reconstruction
-from foundry_edge.models.load import load_student, load_teacher, teacher_digest
 from foundry_edge.models.macs import student_macs
 from foundry_edge.models.student import Student
 from foundry_edge.training.target_cache import held_out_targets, split_sides

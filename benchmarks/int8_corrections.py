@@ -30,7 +30,7 @@ from onnx import helper, numpy_helper
 from benchmarks.measured import keep
 from foundry_edge.data.samples import load_samples
 from foundry_edge.data.shapes import TEST
-from foundry_edge.models.load import load_student
+from foundry_edge.load import load_student
 from foundry_edge_calibration.clouds import Clouds, calibration_clouds, group_clouds
 from foundry_edge_calibration.engine import Array, open_session, run_all, run_batches
 from foundry_edge_calibration.placement import Site, choose_sites

@@ -28,8 +28,8 @@ from foundry_edge.data.npz import save_npz
 from foundry_edge.data.shapes import TEST, ShapeSet, load_sets
 from foundry_edge.evaluation.evaluate import evaluate
 from foundry_edge.evaluation.random_weights import random_teacher
+from foundry_edge.load import load_teacher, teacher_digest
 from foundry_edge.models.config import TeacherConfig
-from foundry_edge.models.load import load_teacher, teacher_digest
 from foundry_edge.training.pretrain import pretrain
 from foundry_edge_runtime.errors import InputError
 from foundry_edge_runtime.files import write_text

@@ -28,10 +28,10 @@ from foundry_edge.data.groupings import GroupedShapes, group_shapes, joined
 from foundry_edge.data.labels import relabel
 from foundry_edge.data.shape_set import turned
 from foundry_edge.data.shapes import TEST, ShapeSet, load_npz
-from foundry_edge.evaluation.features import global_features
 from foundry_edge.evaluation.rungs import BUNDLE, EvaluatedRung, open_rungs
+from foundry_edge.load import load_student, load_teacher
+from foundry_edge.measures.features import global_features
 from foundry_edge.models.heads import ClassificationHead
-from foundry_edge.models.load import load_student, load_teacher
 from foundry_edge_runtime.bundle import load_bundle
 from foundry_edge_runtime.errors import DataError
 from foundry_edge_runtime.files import write_text

@@ -106,7 +106,7 @@ def teacher_row(scan: Path, teacher: str, threads: int) -> Row:
 
     import torch
 
-    from foundry_edge.models.load import load_teacher
+    from foundry_edge.load import load_teacher
     from foundry_edge_runtime.device import resident_mb
     from foundry_edge_runtime.grouping import group_scene
     from foundry_edge_runtime.readers import read_points

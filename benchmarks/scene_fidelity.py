@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.measured import keep
 from foundry_edge.data.samples import load_samples
-from foundry_edge.evaluation.fidelity import fidelity
-from foundry_edge.models.load import load_student, load_teacher
+from foundry_edge.load import load_student, load_teacher
+from foundry_edge.measures.fidelity import fidelity
 from foundry_edge.models.student import Student
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.training.scene_data import Cut, Scaling, cut_scene, group_scenes

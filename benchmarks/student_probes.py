@@ -11,9 +11,9 @@ from torch import Tensor
 
 from foundry_edge.data.groupings import GroupedShapes
 from foundry_edge.data.shapes import TEST, TRAIN, ShapeSet
-from foundry_edge.evaluation.miou import part_lists
 from foundry_edge.evaluation.part_probe import probe_parts
-from foundry_edge.evaluation.probe import fit_probe
+from foundry_edge.measures.miou import part_lists
+from foundry_edge.measures.probe import fit_probe
 from foundry_edge.models.compressed import Compressed
 from foundry_edge.models.heads import pool
 from foundry_edge.training.parts import part_data

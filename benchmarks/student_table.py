@@ -33,9 +33,9 @@ from benchmarks.student_probes import ProbeSet
 from benchmarks.student_runs import ELASTIC, Run, all_runs, network
 from foundry_edge.data.groupings import cached_groupings
 from foundry_edge.data.shapes import ShapeSet, load_npz, load_sets
+from foundry_edge.load import load_teacher, teacher_digest
 from foundry_edge.models.compressed import Compressed
 from foundry_edge.models.config import CompressedConfig
-from foundry_edge.models.load import load_teacher, teacher_digest
 from foundry_edge.models.macs import compressed_macs, teacher_macs
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher

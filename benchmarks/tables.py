@@ -18,7 +18,7 @@ from benchmarks.markdown import cell, table
 from benchmarks.shipped import section
 from benchmarks.student_plots import PRICES, plot
 from benchmarks.student_points import Point, frontier, load, macs
-from foundry_edge.models.load import teacher_digest
+from foundry_edge.load import teacher_digest
 from foundry_edge_runtime.files import write_text
 
 RESULTS = Path(__file__).parent / "results"

@@ -21,10 +21,10 @@ import torch
 from foundry_edge.data.corpus import training_side
 from foundry_edge.data.groupings import GroupedShapes, cached_groupings
 from foundry_edge.data.shapes import ShapeSet, load_npz
-from foundry_edge.evaluation.features import global_features
-from foundry_edge.evaluation.probe import fit_probe
+from foundry_edge.load import load_teacher
+from foundry_edge.measures.features import global_features
+from foundry_edge.measures.probe import fit_probe
 from foundry_edge.models.config import VIT_TI
-from foundry_edge.models.load import load_teacher
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.training.settings import has_bf16
 from foundry_edge_runtime.files import write_text

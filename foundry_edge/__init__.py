@@ -15,8 +15,8 @@ from foundry_edge_runtime.errors import MissingExtraError
 if TYPE_CHECKING:
     from foundry_edge.data.samples import load_samples
     from foundry_edge.evaluation.evaluate import evaluate
-    from foundry_edge.models.cost import macs
-    from foundry_edge.models.load import load_model, load_student, load_teacher
+    from foundry_edge.load import load_model, load_student, load_teacher
+    from foundry_edge.measures.cost import macs
     from foundry_edge.teachers.importing import import_teacher
     from foundry_edge.training.distill import distill
     from foundry_edge.training.finetune import finetune
@@ -50,11 +50,11 @@ _PUBLIC = {
     "export": ("foundry_edge_export", "export"),
     "finetune": ("foundry_edge.training.finetune", "train"),
     "import_teacher": ("foundry_edge.teachers.importing", "train"),
-    "load_model": ("foundry_edge.models.load", "train"),
+    "load_model": ("foundry_edge.load", "train"),
     "load_samples": ("foundry_edge.data.samples", ""),
-    "load_student": ("foundry_edge.models.load", "train"),
-    "load_teacher": ("foundry_edge.models.load", "train"),
-    "macs": ("foundry_edge.models.cost", "train"),
+    "load_student": ("foundry_edge.load", "train"),
+    "load_teacher": ("foundry_edge.load", "train"),
+    "macs": ("foundry_edge.measures.cost", "train"),
     "pretrain": ("foundry_edge.training.pretrain", "train"),
 }
 

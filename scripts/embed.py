@@ -39,9 +39,9 @@ from foundry_edge.data.npz import save_npz
 from foundry_edge.data.scenes import SCENE, make_scenes
 from foundry_edge.data.shape_set import turned
 from foundry_edge.data.shapes import TEST, ShapeSet, load_sets
+from foundry_edge.load import ASSETS, load_part_head, load_student, load_teacher
 from foundry_edge.models.config import TeacherConfig
 from foundry_edge.models.heads import pool
-from foundry_edge.models.load import ASSETS, load_part_head, load_student, load_teacher
 from foundry_edge.models.part_head import PART_HEAD
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.student import Student

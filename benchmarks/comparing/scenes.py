@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from foundry_edge.models.load import load_teacher
+from foundry_edge.load import load_teacher
 from foundry_edge.models.macs import teacher_macs
 from foundry_edge_runtime.bundle import load_bundle
 

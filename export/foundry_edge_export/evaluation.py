@@ -14,9 +14,9 @@ import torch
 from foundry_edge.data.labels import relabel
 from foundry_edge.data.samples import load_samples
 from foundry_edge.data.shapes import TEST, ShapeSet, load_npz
-from foundry_edge.evaluation.fidelity import fidelity
+from foundry_edge.load import EMBEDDED, load_teacher, teacher_digest
+from foundry_edge.measures.fidelity import fidelity
 from foundry_edge.models.config import StudentConfig
-from foundry_edge.models.load import EMBEDDED, load_teacher, teacher_digest
 from foundry_edge.models.teacher import Teacher
 from foundry_edge_calibration.clouds import EMBEDDED_NAME, group_clouds
 from foundry_edge_calibration.engine import Array

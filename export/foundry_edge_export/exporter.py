@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from foundry_edge.models.load import load_student, model_folder
+from foundry_edge.load import load_student, model_folder
 from foundry_edge.models.store import weights_sha256
 from foundry_edge_calibration.clouds import DEFAULT_SAMPLES
 from foundry_edge_calibration.methods import DEFAULT_METHOD

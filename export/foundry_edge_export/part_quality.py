@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from foundry_edge.data.one_set import one_set
 from foundry_edge.data.shape_set import TEST, ShapeSet
-from foundry_edge.evaluation.miou import part_lists, part_metrics
-from foundry_edge.evaluation.one_set import one_set
+from foundry_edge.measures.miou import part_lists, part_metrics
 from foundry_edge.models.part_head import PartHeadConfig
 from foundry_edge_calibration.clouds import group_clouds
 from foundry_edge_calibration.engine import Array, open_session, run_all

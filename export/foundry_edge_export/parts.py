@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 
 from foundry_edge.data.labels import find_label
-from foundry_edge.models.load import load_part_head, model_folder
+from foundry_edge.load import load_part_head, model_folder
 from foundry_edge.models.part_head import PART_HEAD, PartHead, PartHeadConfig, part_head_macs
 from foundry_edge.models.store import CONFIG, weights_sha256
 from foundry_edge.models.student import Student

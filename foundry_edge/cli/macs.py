@@ -10,7 +10,7 @@ from foundry_edge.cli import output
 from foundry_edge.cli.options import Json
 
 if TYPE_CHECKING:
-    from foundry_edge.models.cost import CostReport
+    from foundry_edge.measures.cost import CostReport
 
 
 def register(app: typer.Typer) -> None:

@@ -6,17 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, get_args
 
+from foundry_edge.data.one_set import one_set
 from foundry_edge.data.shapes import ShapeSet
-from foundry_edge.evaluation.features import Advance, silent
 from foundry_edge.evaluation.fewshot import few_shot
 from foundry_edge.evaluation.linear import linear_probe, linear_svm
-from foundry_edge.evaluation.one_set import one_set
 from foundry_edge.evaluation.parts import part_segmentation
 from foundry_edge.evaluation.rungs import EvaluatedRung, open_rungs
 from foundry_edge.evaluation.subject import Judged, Side
-from foundry_edge.evaluation.summary import EvaluationReport, Metrics, RungResult
+from foundry_edge.evaluation.summary import EvaluationReport, RungResult
 from foundry_edge.evaluation.to_teacher import fidelity_to_teacher
 from foundry_edge.evaluation.tuned import fine_tuning
+from foundry_edge.measures.features import Advance, silent
+from foundry_edge.measures.metrics import Metrics
 from foundry_edge_runtime.errors import InputError
 
 Protocol = Literal["probe", "svm", "fewshot", "finetune", "parts", "fidelity"]

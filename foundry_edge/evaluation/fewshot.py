@@ -6,7 +6,7 @@ import numpy as np
 
 from foundry_edge.evaluation.linear import fit_logistic
 from foundry_edge.evaluation.subject import Side
-from foundry_edge.evaluation.summary import Metrics, mean_and_deviation
+from foundry_edge.measures.metrics import Metrics, mean_and_deviation
 from foundry_edge_runtime.errors import DataError
 
 WAYS, SHOTS = (5, 10), (10, 20)

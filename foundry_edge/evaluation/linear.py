@@ -11,10 +11,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from foundry_edge.evaluation.probe import fit_probe
 from foundry_edge.evaluation.subject import Features, Labels, Side
-from foundry_edge.evaluation.summary import Metrics, mean_and_deviation
 from foundry_edge.evaluation.validation import Classifier, judged_accuracy
+from foundry_edge.measures.metrics import Metrics, mean_and_deviation
+from foundry_edge.measures.probe import fit_probe
 from foundry_edge_runtime.errors import DataError
 
 PROBE_STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)

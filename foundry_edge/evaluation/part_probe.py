@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from foundry_edge.evaluation.linear import fit_logistic
-from foundry_edge.evaluation.miou import PartLists, part_metrics
 from foundry_edge.evaluation.subject import Features, Labels, Side
-from foundry_edge.evaluation.summary import Metrics
 from foundry_edge.evaluation.validation import validation_mask
+from foundry_edge.measures.metrics import Metrics
+from foundry_edge.measures.miou import PartLists, part_metrics
 from foundry_edge.models.interpolate import interpolate
 from foundry_edge.training.parts import PartData
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from foundry_edge.data.shape_set import TEST, TRAIN
-from foundry_edge.evaluation.features import Advance
-from foundry_edge.evaluation.miou import PartLists, part_lists, part_metrics
 from foundry_edge.evaluation.part_probe import probe_parts
 from foundry_edge.evaluation.rungs import EvaluatedRung
 from foundry_edge.evaluation.subject import Judged
-from foundry_edge.evaluation.summary import Metrics, mean_and_deviation
 from foundry_edge.evaluation.training_cache import training_folder
+from foundry_edge.measures.features import Advance
+from foundry_edge.measures.metrics import Metrics, mean_and_deviation
+from foundry_edge.measures.miou import PartLists, part_lists, part_metrics
 from foundry_edge.models.part_head import PartHead, PartHeadConfig
 from foundry_edge.training.engine import train
 from foundry_edge.training.parts import (

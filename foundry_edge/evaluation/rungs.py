@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from foundry_edge import models
-from foundry_edge.evaluation.features import Encode
+from foundry_edge.load import load_model, model_digest, model_folder
+from foundry_edge.measures.features import Encode
 from foundry_edge.models.config import HEAD_FIELDS
-from foundry_edge.models.load import load_model, model_digest, model_folder
-from foundry_edge.models.model import Model
+from foundry_edge.models.model import Model, budgets_of
 from foundry_edge.models.store import CONFIG, encoder_sha256
 from foundry_edge_runtime.backends import DEFAULT, available_backend
 from foundry_edge_runtime.bundle import Bundle, load_bundle
@@ -111,23 +111,6 @@ def _torch_rungs(
     model = load_model(name)
     digest = feature_digest(name)
     return [torch_rung(model, budget, digest) for budget in budgets_of(model, tokens)]
-
-
-def budgets_of(model: Model, tokens: tuple[int, ...] | None) -> tuple[int | None, ...]:
-    """The budgets ``tokens`` of a model, all where it is None; (None,) for a model without any.
-
-    Raises:
-        InputError: the model has not got one of ``tokens``.
-    """
-    unknown = sorted(set(tokens or ()) - set(model.budgets))
-    if unknown:
-        known = ", ".join(map(str, model.budgets)) or "none"
-        raise InputError(
-            f"has no budget of {unknown[0]} tokens (it has {known})",
-            where=model.name,
-            remedy="give --tokens that it has, or leave it out",
-        )
-    return tokens or model.budgets or (None,)
 
 
 def torch_rung(model: Model, tokens: int | None, digest: str) -> EvaluatedRung:

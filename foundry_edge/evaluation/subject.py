@@ -12,8 +12,8 @@ from torch import Tensor
 from foundry_edge.data.array_cache import kept
 from foundry_edge.data.groupings import GroupedShapes, cached_groupings
 from foundry_edge.data.shape_set import TEST, TRAIN, ShapeSet
-from foundry_edge.evaluation.features import Advance, global_features, silent, token_features
 from foundry_edge.evaluation.rungs import EvaluatedRung
+from foundry_edge.measures.features import Advance, global_features, silent, token_features
 from foundry_edge_runtime.cache import cache_folder
 from foundry_edge_runtime.errors import DataError
 from foundry_edge_runtime.grouping import Preprocessing

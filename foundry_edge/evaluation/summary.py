@@ -5,17 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-Metrics = dict[str, float]
-
-
-def mean_and_deviation(name: str, values: list[float]) -> Metrics:
-    """``name`` and, over several values, ``name_std`` (the sample standard deviation)."""
-    found = {name: float(np.mean(values))}
-    if len(values) > 1:
-        found[f"{name}_std"] = float(np.std(values, ddof=1))
-    return found
+from foundry_edge.measures.metrics import Metrics
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from foundry_edge.data.shape_set import TEST
-from foundry_edge.evaluation.cka import linear_cka
-from foundry_edge.evaluation.fidelity import fidelity
 from foundry_edge.evaluation.rungs import EvaluatedRung, feature_digest, torch_rung
 from foundry_edge.evaluation.subject import Judged
-from foundry_edge.evaluation.summary import Metrics
-from foundry_edge.models.load import EMBEDDED, load_model, teacher_digest
+from foundry_edge.load import EMBEDDED, load_model, teacher_digest
+from foundry_edge.measures.cka import linear_cka
+from foundry_edge.measures.fidelity import fidelity
+from foundry_edge.measures.metrics import Metrics
 from foundry_edge_runtime.errors import CheckpointError, DataError
 
 DEFAULT_TEACHER = f"{EMBEDDED}teacher"

@@ -11,9 +11,9 @@ from foundry_edge.data.groupings import GroupedShapes, cached_groupings
 from foundry_edge.data.shape_set import TEST, TRAIN, ShapeSet
 from foundry_edge.evaluation.rungs import EvaluatedRung, feature_digest
 from foundry_edge.evaluation.subject import Judged
-from foundry_edge.evaluation.summary import Metrics, mean_and_deviation
 from foundry_edge.evaluation.training_cache import training_folder
-from foundry_edge.models.load import load_model
+from foundry_edge.load import load_model
+from foundry_edge.measures.metrics import Metrics, mean_and_deviation
 from foundry_edge.models.model import Model
 from foundry_edge.training.classify import judge_classifier, mlp_head, tune_classifier
 from foundry_edge.training.finetune import default_settings, labelled

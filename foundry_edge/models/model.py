@@ -60,6 +60,23 @@ class Model(Protocol):
         ...
 
 
+def budgets_of(model: Model, tokens: tuple[int, ...] | None) -> tuple[int | None, ...]:
+    """The budgets ``tokens`` of a model, all where it is None; (None,) for a model without any.
+
+    Raises:
+        InputError: the model has not got one of ``tokens``.
+    """
+    unknown = sorted(set(tokens or ()) - set(model.budgets))
+    if unknown:
+        known = ", ".join(map(str, model.budgets)) or "none"
+        raise InputError(
+            f"has no budget of {unknown[0]} tokens (it has {known})",
+            where=model.name,
+            remedy="give --tokens that it has, or leave it out",
+        )
+    return tokens or model.budgets or (None,)
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A `Model` from a loaded network.

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from foundry_edge.data.groupings import GroupedShapes
-from foundry_edge.evaluation.features import global_features
-from foundry_edge.evaluation.summary import Metrics
+from foundry_edge.measures.features import global_features
+from foundry_edge.measures.metrics import Metrics
 from foundry_edge.models.heads import ClassificationHead, pool
 from foundry_edge.models.model import Model
 from foundry_edge.training.augment import random_scale

@@ -15,10 +15,10 @@ from foundry_edge.data.files import files_digest
 from foundry_edge.data.samples import load_samples
 from foundry_edge.data.shape_set import data_digest
 from foundry_edge.data.shapes import ShapeSet, load_sets
-from foundry_edge.evaluation.fidelity import Fidelity
+from foundry_edge.load import load_student, load_teacher, teacher_digest
+from foundry_edge.measures.fidelity import Fidelity
 from foundry_edge.models.compressed import Compressed
 from foundry_edge.models.lite_tokenizer import LiteTokenizer
-from foundry_edge.models.load import load_student, load_teacher, teacher_digest
 from foundry_edge.models.methods import METHODS, Choices, make_method
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher

@@ -12,14 +12,13 @@ import torch
 from pydantic import BaseModel
 from rich.console import Console
 
+from foundry_edge.data.one_set import one_set
 from foundry_edge.data.scan_views import grouped_views
 from foundry_edge.data.shape_set import TEST, TRAIN, ShapeSet, data_digest
-from foundry_edge.evaluation.one_set import one_set
-from foundry_edge.evaluation.rungs import budgets_of
-from foundry_edge.evaluation.summary import Metrics
+from foundry_edge.load import load_model, model_digest, model_folder
+from foundry_edge.measures.metrics import Metrics
 from foundry_edge.models.heads import ClassificationHead
-from foundry_edge.models.load import load_model, model_digest, model_folder
-from foundry_edge.models.model import Model
+from foundry_edge.models.model import Model, budgets_of
 from foundry_edge.models.part_head import PART_HEAD
 from foundry_edge.models.store import copy_weights, save_weights
 from foundry_edge.training.claim import CACHE, claim

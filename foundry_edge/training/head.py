@@ -9,7 +9,7 @@ from sklearn.pipeline import Pipeline
 from torch import nn
 from torch.nn.functional import cross_entropy, dropout, relu
 
-from foundry_edge.evaluation.probe import fit_probe
+from foundry_edge.measures.probe import fit_probe
 from foundry_edge.models.heads import ClassificationHead
 
 ABSENT = 20.0

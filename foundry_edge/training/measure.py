@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from foundry_edge.evaluation.fidelity import Fidelity, fidelity
+from foundry_edge.measures.fidelity import Fidelity, fidelity
 from foundry_edge.models.compressed import Compressed, Reconstruction
 from foundry_edge.models.dso import usage
 from foundry_edge.training.targets import TeacherTargets, tokens_for

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from foundry_edge.data.groupings import GroupedShapes
 from foundry_edge.data.shape_set import ShapeSet
-from foundry_edge.evaluation.miou import part_lists
+from foundry_edge.measures.miou import part_lists
 from foundry_edge.models.config import checked
 from foundry_edge.models.interpolate import model_frame, nearest_centres
 from foundry_edge.models.model import Model

@@ -17,8 +17,8 @@ from torch import Tensor
 from foundry_edge.data.samples import load_samples
 from foundry_edge.data.shape_set import data_digest
 from foundry_edge.data.shapes import ShapeSet, load_sets
-from foundry_edge.evaluation.fidelity import Fidelity
-from foundry_edge.models.load import load_student, load_teacher, model_digest, teacher_digest
+from foundry_edge.load import load_student, load_teacher, model_digest, teacher_digest
+from foundry_edge.measures.fidelity import Fidelity
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.training.claim import CACHE, claim

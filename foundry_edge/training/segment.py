@@ -8,9 +8,9 @@ from torch import Tensor
 
 from foundry_edge.data.groupings import cached_groupings
 from foundry_edge.data.shape_set import TEST, TRAIN, ShapeSet
-from foundry_edge.evaluation.features import token_features
-from foundry_edge.evaluation.miou import part_lists, part_metrics
-from foundry_edge.evaluation.summary import Metrics
+from foundry_edge.measures.features import token_features
+from foundry_edge.measures.metrics import Metrics
+from foundry_edge.measures.miou import part_lists, part_metrics
 from foundry_edge.models.model import Model
 from foundry_edge.models.part_head import PartHead
 from foundry_edge.training.claim import CACHE

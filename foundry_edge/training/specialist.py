@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy, kl_div
 
 from foundry_edge.data.labels import merged, relabel
 from foundry_edge.data.shapes import ShapeSet
-from foundry_edge.evaluation.probe import fit_probe
+from foundry_edge.measures.probe import fit_probe
 from foundry_edge.models.compressed import Compressed
 from foundry_edge.models.heads import ClassificationHead, pool
 from foundry_edge.models.interpolate import model_frame, nearest_centres

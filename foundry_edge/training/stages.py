@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from torch import nn
 
-from foundry_edge.evaluation.features import Advance, silent
+from foundry_edge.measures.features import Advance, silent
 from foundry_edge.training.engine import train
 from foundry_edge.training.report import Report, chained
 from foundry_edge.training.settings import TrainSettings

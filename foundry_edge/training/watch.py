@@ -11,8 +11,8 @@ import torch
 
 from foundry_edge.data.groupings import GroupedShapes, group_shapes
 from foundry_edge.data.shapes import ShapeSet
-from foundry_edge.evaluation.features import global_features
-from foundry_edge.evaluation.probe import probe_accuracy
+from foundry_edge.measures.features import global_features
+from foundry_edge.measures.probe import probe_accuracy
 from foundry_edge.models.config import TeacherConfig
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.training.engine import LogRow

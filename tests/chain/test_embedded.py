@@ -10,7 +10,7 @@ import torch
 
 from foundry_edge.data.samples import load_samples
 from foundry_edge.data.shapes import TEST
-from foundry_edge.models.load import ASSETS, load_student, load_teacher
+from foundry_edge.load import ASSETS, load_student, load_teacher
 from foundry_edge.models.store import encoder_sha256, weights_sha256
 from foundry_edge_runtime import Budget, Session, load_bundle
 from foundry_edge_runtime.bundle import Bundle

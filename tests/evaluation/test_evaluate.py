@@ -13,7 +13,7 @@ from foundry_edge.data.shapes import TEST, load_npz
 from foundry_edge.evaluation.evaluate import PROTOCOLS, evaluate
 from foundry_edge.evaluation.rungs import open_rungs
 from foundry_edge.evaluation.subject import Judged
-from foundry_edge.models.load import load_teacher
+from foundry_edge.load import load_teacher
 from foundry_edge_runtime.cache import cache_folder
 from foundry_edge_runtime.errors import CheckpointError, DataError, InputError
 
@@ -149,7 +149,7 @@ def test_a_published_file_is_judged_by_every_protocol(
 ) -> None:
     published = tmp_path / "teacher.pth"
     published.write_bytes(b"weights as others publish them")
-    monkeypatch.setattr("foundry_edge.models.load.published_teacher", lambda *_: load_teacher(teacher))
+    monkeypatch.setattr("foundry_edge.load.published_teacher", lambda *_: load_teacher(teacher))
     tuned = evaluate(published, shapes, "finetune", seeds=(0,), epochs=1)
     assert [rung.name for rung in tuned.rungs] == ["full-fp32"]
     known = evaluate(student, shapes, "fidelity", teacher=teacher).as_dict()["metrics"]

@@ -12,7 +12,7 @@ import torch
 from foundry_edge.data.groupings import group_shapes
 from foundry_edge.data.shape_set import TEST
 from foundry_edge.data.shapes import load_npz
-from foundry_edge.models.load import load_model, load_part_head, load_student
+from foundry_edge.load import load_model, load_part_head, load_student
 from foundry_edge.models.store import CONFIG, WEIGHTS
 from foundry_edge.training import classify
 from foundry_edge.training.engine import Step

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from foundry_edge.data.shape_set import ShapeSet
-from foundry_edge.evaluation.cka import linear_cka
-from foundry_edge.evaluation.miou import PartLists, part_lists, part_metrics, shape_iou
 from foundry_edge.evaluation.validation import validation_mask
+from foundry_edge.measures.cka import linear_cka
+from foundry_edge.measures.miou import PartLists, part_lists, part_metrics, shape_iou
 from foundry_edge.models.interpolate import interpolate, model_frame, nearest_centres
 from foundry_edge_runtime.grouping import Preprocessing, group_points
 

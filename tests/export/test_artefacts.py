@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from foundry_edge.data.shapes import load_npz
-from foundry_edge.models.load import load_student
+from foundry_edge.load import load_student
 from foundry_edge_calibration.clouds import calibration_clouds
 from foundry_edge_export import ExportReport
 from foundry_edge_export.bundle_files import read_drafts

@@ -11,7 +11,7 @@ import torch
 
 from foundry_edge.data.samples import load_samples
 from foundry_edge.data.shapes import TEST
-from foundry_edge.models.load import load_student
+from foundry_edge.load import load_student
 from foundry_edge_calibration.clouds import group_clouds
 from foundry_edge_export import ExportReport, export, gates
 from foundry_edge_export.evaluation import load_evaluation

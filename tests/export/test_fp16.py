@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from foundry_edge.models.load import load_student
+from foundry_edge.load import load_student
 from foundry_edge_calibration.engine import open_session
 from foundry_edge_export.fp16 import to_fp16
 from foundry_edge_export.graph import trace

@@ -10,9 +10,9 @@ import torch
 
 from foundry_edge.data.samples import load_samples
 from foundry_edge.data.shapes import TEST
+from foundry_edge.load import load_student, load_teacher
 from foundry_edge.models.config import StudentConfig
 from foundry_edge.models.fixed import FixedStudent
-from foundry_edge.models.load import load_student, load_teacher
 from foundry_edge.models.store import encoder_sha256, save_weights, weights_sha256
 from foundry_edge.models.student import Student
 from foundry_edge_calibration.clouds import group_clouds

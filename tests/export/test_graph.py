@@ -11,8 +11,8 @@ import onnx
 import pytest
 import torch
 
+from foundry_edge.load import load_student
 from foundry_edge.models.config import StudentConfig
-from foundry_edge.models.load import load_student
 from foundry_edge.models.part_head import PartHead, PartHeadConfig
 from foundry_edge.models.student import Student
 from foundry_edge_calibration.engine import open_session

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from foundry_edge.load import load_student
 from foundry_edge.models.config import Query, Routing, StudentConfig
 from foundry_edge.models.dso import SupertokenAssignment
 from foundry_edge.models.fixed import FixedStudent
-from foundry_edge.models.load import load_student
 from foundry_edge.models.reducer import TokenCloud
 from foundry_edge.models.student import Student
 from foundry_edge.models.tokenizer import Tokenizer

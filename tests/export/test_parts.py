@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from foundry_edge.data.samples import load_samples
-from foundry_edge.models.load import load_part_head, load_student
+from foundry_edge.load import load_part_head, load_student
 from foundry_edge.models.part_head import PART_HEAD, PartHead, PartHeadConfig
 from foundry_edge.models.store import save_weights
 from foundry_edge_calibration.clouds import group_clouds

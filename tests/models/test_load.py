@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from foundry_edge.models.load import load_model
+from foundry_edge.load import load_model
 from foundry_edge.models.store import CONFIG, save_weights
 from foundry_edge.models.student import Student
 from foundry_edge.models.teacher import Teacher

@@ -10,8 +10,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from foundry_edge.measures.cost import macs
 from foundry_edge.models.config import VIT_TI, StudentConfig, TeacherConfig
-from foundry_edge.models.cost import macs
 from foundry_edge.models.macs import compressed_macs, student_macs, teacher_macs
 from foundry_edge.models.methods import METHODS, make_method
 from foundry_edge.models.store import save_weights

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from foundry_edge.load import load_model, load_student
 from foundry_edge.models.config import StudentConfig
-from foundry_edge.models.load import load_model, load_student
 from foundry_edge.models.methods import METHODS, make_method
 from foundry_edge.models.reducer import TokenCloud, content
 from foundry_edge.models.reducers import REDUCERS

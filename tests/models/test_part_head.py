@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch.nn.functional import one_hot, relu
 
-from foundry_edge.models.cost import macs
+from foundry_edge.load import load_part_head
+from foundry_edge.measures.cost import macs
 from foundry_edge.models.heads import pool
 from foundry_edge.models.interpolate import interpolate, nearest_centres
-from foundry_edge.models.load import load_part_head
 from foundry_edge.models.part_head import PART_HEAD, PartHead, PartHeadConfig, part_head_macs
 from foundry_edge.models.store import save_weights
 from foundry_edge_runtime.errors import CheckpointError

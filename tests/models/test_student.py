@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from foundry_edge.load import load_student, load_teacher
 from foundry_edge.models.config import StudentConfig, TeacherConfig
-from foundry_edge.models.load import load_student, load_teacher
 from foundry_edge.models.store import CONFIG, WEIGHTS, save_weights
 from foundry_edge.models.student import Student
 from foundry_edge.models.teacher import Teacher

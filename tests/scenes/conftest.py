@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from foundry_edge.data.samples import load_samples
+from foundry_edge.load import load_student
 from foundry_edge.models.config import StudentConfig
-from foundry_edge.models.load import load_student
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.student import Student
 from foundry_edge.models.teacher import Teacher
@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _state(folder: Path) -> dict[str, torch.Tensor]:
-    from foundry_edge.models.load import load_teacher
+    from foundry_edge.load import load_teacher
 
     return load_teacher(folder).state_dict()
 

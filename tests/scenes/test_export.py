@@ -87,7 +87,7 @@ def test_graphs_of_another_student_are_not_kept(scene_bundle: Path, tmp_path: Pa
 
 
 def test_a_defect_of_the_graphs_is_noticed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from foundry_edge.models.load import load_student
+    from foundry_edge.load import load_student
     from foundry_edge_export import scene_parity
     from foundry_edge_runtime.errors import GateError
 

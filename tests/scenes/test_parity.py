@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from foundry_edge.models.load import load_teacher
+from foundry_edge.load import load_teacher
 from foundry_edge.models.student import Student
 from foundry_edge.training.scene_student import SceneStudent, scene_student
 from foundry_edge_export.scene_form import scene_stages

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from foundry_edge import import_teacher, load_student, load_teacher
-from foundry_edge.models.load import model_digest, teacher_digest
+from foundry_edge.load import model_digest, teacher_digest
 from foundry_edge.models.store import encoder_sha256, weights_sha256
 from foundry_edge.teachers.registry import ADAPTERS
 from foundry_edge_runtime.errors import CheckpointError

@@ -13,10 +13,10 @@ import torch
 
 from foundry_edge.data.groupings import Views, group_shapes
 from foundry_edge.data.shapes import TEST, load_npz
+from foundry_edge.load import load_model, load_student, load_teacher
 from foundry_edge.models.compressed import Compressed
 from foundry_edge.models.config import TeacherConfig
 from foundry_edge.models.lite_tokenizer import LiteTokenizer
-from foundry_edge.models.load import load_model, load_student, load_teacher
 from foundry_edge.models.store import WEIGHTS, save_weights
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.training import distill as distill_module

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from foundry_edge.evaluation.probe import fit_probe
+from foundry_edge.measures.probe import fit_probe
 from foundry_edge.training.head import fit_head
 
 

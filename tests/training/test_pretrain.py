@@ -15,8 +15,8 @@ from foundry_edge.data.groupings import GroupedShapes
 from foundry_edge.data.npz import save_npz
 from foundry_edge.data.samples import load_samples
 from foundry_edge.data.shapes import ShapeSet
+from foundry_edge.load import load_teacher
 from foundry_edge.models.config import TeacherConfig
-from foundry_edge.models.load import load_teacher
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.training.engine import Step
 from foundry_edge.training.jepa import JointEmbedding, contiguous_blocks, greedy_walk

@@ -14,7 +14,7 @@ import torch
 from foundry_edge.cli.app import main
 from foundry_edge.data.npz import save_npz
 from foundry_edge.data.samples import load_samples
-from foundry_edge.models.load import load_student, load_teacher
+from foundry_edge.load import load_student, load_teacher
 from foundry_edge.models.store import encoder_sha256, save_weights
 from foundry_edge.training import scene_distill
 from foundry_edge.training.scene_data import cut_scene, group_scenes, read_scenes, synthetic_scenes

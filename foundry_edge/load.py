@@ -18,7 +18,7 @@ from foundry_edge.models.teacher import Teacher
 from foundry_edge.teachers.importing import published_teacher
 from foundry_edge_runtime.errors import CheckpointError
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
+ASSETS = Path(__file__).resolve().parent / "assets"
 EMBEDDED = "embedded:"
 
 

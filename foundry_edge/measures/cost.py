@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from foundry_edge.load import load_model
 from foundry_edge.models.config import CompressedConfig, TeacherConfig
-from foundry_edge.models.load import load_model
 from foundry_edge.models.macs import Stages, compressed_macs, teacher_macs
 from foundry_edge_runtime.errors import InputError
 

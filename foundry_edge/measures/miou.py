@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foundry_edge.data.shape_set import TEST, TRAIN, ShapeSet
-from foundry_edge.evaluation.summary import Metrics
+from foundry_edge.measures.metrics import Metrics
 
 Parts = npt.NDArray[np.integer]
 Category = npt.NDArray[np.int64]

@@ -1,0 +1,1 @@
+"""What features are worth and cost, as plain functions: probe, fidelity, CKA, part mIoU, MACs."""
