@@ -6,7 +6,6 @@ Scale, mirror and rotation commute with grouping, so augmentation is applied to 
 from __future__ import annotations
 
 import hashlib
-import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foundry_edge.data.array_cache import keep
+from foundry_edge.data.array_cache import keep, kept_tensors
 from foundry_edge.data.one_sided import one_sided
 from foundry_edge_runtime.grouping import Preprocessing, accelerate, group_batch
 from foundry_edge_runtime.pointcloud import FloatArray
@@ -117,21 +116,12 @@ def cached_groupings(
     digest = hashlib.sha256(np.ascontiguousarray(shapes).tobytes())
     digest.update(f"{spec.model_dump_json()} {variants} {seed} {one_sided_variants}".encode())
     path = cache / f"groupings-{digest.hexdigest()[:16]}.pt"
-    stored = _stored(path)
+    stored = kept_tensors(path, "groups", "centers")
     if stored is not None:
-        return stored
+        return GroupedShapes(*stored)
     grouped = group_shapes(shapes, spec, variants, seed, one_sided_variants)
     keep(path, partial(torch.save, {"groups": grouped.groups, "centers": grouped.centers}))
     return grouped
-
-
-def _stored(path: Path) -> GroupedShapes | None:
-    """What a file of the cache holds; None where it is not there or damaged."""
-    try:
-        stored = torch.load(path, weights_only=True)
-        return GroupedShapes(stored["groups"], stored["centers"])
-    except (OSError, EOFError, KeyError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError):
-        return None
 
 
 AUGMENT_DRAWS = 6

@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from foundry_edge_runtime.errors import DataError, InputError
 from foundry_edge_runtime.grouping import nearest_neighbours
+from foundry_edge_runtime.interpolation import NEIGHBOURS, inverse_distance
 from foundry_edge_runtime.pointcloud import DoubleArray, FloatArray
 from foundry_edge_runtime.readers import find_scans
 
-NEIGHBOURS = 3
 FAR = 0.25
 """Largest median distance from a group centre to the features, as a share of the scan's radius."""
 _REMEDY = "save xyz (n, 3) and features (n, D), numbers, with numpy.savez; see docs/teachers.md"
@@ -159,6 +159,5 @@ def interpolate(found: PointFeatures, places: DoubleArray, radius: float, where:
             where=where,
             remedy="give xyz in the coordinates of the scan's file",
         )
-    weight = 1 / (square + (1e-6 * max(radius, 1e-30)) ** 2)
-    weight /= weight.sum(axis=1, keepdims=True)
+    weight = inverse_distance(square / max(radius, 1e-30) ** 2)
     return np.asarray((found.features[index] * weight[:, :, None]).sum(axis=1), dtype=np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
+from foundry_edge.data.array_cache import keep, kept_tensors
 from foundry_edge.data.corpus import grouped_corpus, training_side
 from foundry_edge.data.groupings import GroupedShapes, Views
 from foundry_edge.data.shapes import TEST, ShapeSet
@@ -21,8 +23,8 @@ from foundry_edge.models.teacher import Teacher
 from foundry_edge.training.settings import TrainSettings
 from foundry_edge.training.targets import TeacherTargets, teacher_targets
 from foundry_edge_runtime.errors import DataError
-from foundry_edge_runtime.files import replacing
 
+_KEPT = ("tokens", "centers", "features")
 HELD_OUT_SHAPES = 256
 VARIANTS = 4
 """Groupings per shape; the last is one-sided, so that students are faithful on scans too."""
@@ -53,7 +55,7 @@ def cache_targets(
     settings: TrainSettings,
     cache: Path,
     console: Console,
-    keep: bool = False,
+    on_disk: bool = False,
     variants: int = VARIANTS,
 ) -> tuple[TeacherTargets, TeacherTargets]:
     """The teacher's outputs on the training views, and on the held-out shapes as they are (float32).
@@ -66,7 +68,7 @@ def cache_targets(
         settings: seed and precision.
         cache: folder for groupings and kept outputs.
         console: for progress.
-        keep: write the outputs to ``cache`` too, and read them back (memory-mapped) another time.
+        on_disk: write the outputs to ``cache`` too, and read them back (memory-mapped) another time.
         variants: groupings per training shape, at most one per view.
     """
     spec, variants = teacher.config.preprocessing, min(views, variants)
@@ -75,24 +77,24 @@ def cache_targets(
             fit, spec, variants, settings.seed, cache, one_sided_variants=int(variants > 1)
         )
     fast = torch.bfloat16 if settings.fabric_precision == "bf16-mixed" else torch.float32
-    folder = cache if keep else None
+    folder = cache if on_disk else None
     with _bar(console, "teacher") as advance:
         targets = kept_targets(folder, teacher, groups, views, settings.seed, fast, advance)
-        return targets, held_out_targets(teacher, check, cache, keep, advance, settings.seed)
+        return targets, held_out_targets(teacher, check, cache, on_disk, advance, settings.seed)
 
 
 def held_out_targets(
     teacher: Teacher,
     check: list[ShapeSet],
     cache: Path,
-    keep: bool,
+    on_disk: bool,
     on_batch: Callable[[int, int], None],
     seed: int = 0,
 ) -> TeacherTargets:
     """The teacher's outputs on at most `HELD_OUT_SHAPES` shapes of each set, as they are (float32)."""
     spec = teacher.config.preprocessing
     groups = grouped_corpus([s.first(HELD_OUT_SHAPES) for s in check], spec, 1, 0, cache)
-    return kept_targets(cache if keep else None, teacher, groups, 1, seed, torch.float32, on_batch)
+    return kept_targets(cache if on_disk else None, teacher, groups, 1, seed, torch.float32, on_batch)
 
 
 def kept_targets(
@@ -104,17 +106,20 @@ def kept_targets(
     precision: torch.dtype,
     on_batch: Callable[[int, int], None],
 ) -> TeacherTargets:
-    """`teacher_targets`, kept in ``folder`` under a key of weights, groups and all parameters."""
+    """`teacher_targets`, kept in ``folder`` under a key of weights, groups and all parameters.
+
+    A damaged copy is made anew.
+    """
     if folder is None:
         return teacher_targets(teacher, data, views, seed, precision, on_batch)
     clouds = Views.of(data, views, seed)
     path = folder / f"targets-{_key(teacher, clouds, precision)}.pt"
-    if not path.exists():
+    stored = kept_tensors(path, *_KEPT, mmap=True)
+    if stored is None:
         made = teacher_targets(teacher, data, views, seed, precision, on_batch)
-        with replacing(path) as partial:
-            torch.save({"tokens": made.tokens, "centers": made.centers, "features": made.features}, partial)
-    stored = torch.load(path, weights_only=True, mmap=True)
-    return TeacherTargets(stored["tokens"], stored["centers"], stored["features"], clouds)
+        keep(path, partial(torch.save, {name: getattr(made, name) for name in _KEPT}))
+        stored = kept_tensors(path, *_KEPT, mmap=True) or (made.tokens, made.centers, made.features)
+    return TeacherTargets(*stored, clouds)
 
 
 def _key(teacher: Teacher, clouds: Views, precision: torch.dtype) -> str:

@@ -86,5 +86,10 @@ def nearest_centres(
         nearest[:, rank] = distance.argmin(axis=1)
         squared[:, rank] = distance[rows, nearest[:, rank]]
         distance[rows, nearest[:, rank]] = np.inf
-    inverse = 1.0 / np.maximum(squared, NEAREST)
-    return nearest, inverse / inverse.sum(axis=1, keepdims=True)
+    return nearest, inverse_distance(squared)
+
+
+def inverse_distance(squared: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Weights (N, k) of the k nearest, rows sum to 1, from their squared distances (N, k)."""
+    inverse = 1.0 / np.maximum(squared.astype(np.float64), NEAREST)
+    return inverse / inverse.sum(axis=1, keepdims=True)

@@ -22,7 +22,7 @@ from foundry_edge_runtime.profile.model import Profile
 from foundry_edge_runtime.readers import as_cloud
 from foundry_edge_runtime.result import Latency, Result, top_classes
 from foundry_edge_runtime.selection import Notify, silent
-from foundry_edge_runtime.streams.batches import best_batch, engine_seconds
+from foundry_edge_runtime.batches import best_batch, engine_seconds
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from foundry_edge_runtime.profile import empty_profile
 from foundry_edge_runtime.readers.raw import Options
 from foundry_edge_runtime.result import Result
 from foundry_edge_runtime.run import run
-from foundry_edge_runtime.streams.batches import best_batch, parse_batch
+from foundry_edge_runtime.batches import best_batch, parse_batch
 from foundry_edge_runtime.streams.items import Item, Stop
 from foundry_edge_runtime.streams.pool import Pool
 from foundry_edge_runtime.streams.running import Running

@@ -25,6 +25,7 @@ from foundry_edge.training.engine import Step
 from foundry_edge.training.objective import Distillation
 from foundry_edge.training.settings import TrainSettings
 from foundry_edge.training.specialist import part_task
+from foundry_edge.training.target_cache import kept_targets
 from foundry_edge.training.targets import TeacherTargets
 from foundry_edge_runtime.errors import CheckpointError, DataError, InputError
 from foundry_edge_runtime.grouping import Preprocessing
@@ -261,6 +262,22 @@ def test_a_token_belongs_to_the_part_of_the_points_around_its_centre(sticks: Pat
     sure = grouped.centers[:, 0, :, 2].abs() > 0.3
     assert int(sure.sum()) > 50
     assert torch.equal(labels[sure], (grouped.centers[:, 0, :, 2] > 0)[sure].long())
+
+
+def test_a_damaged_copy_of_the_targets_is_made_anew(teacher: Path, sticks: Path, tmp_path: Path) -> None:
+    grouped = group_shapes(load_npz(sticks).xyz[:4], TINY.preprocessing, 1, 0)
+
+    def targets() -> torch.Tensor:
+        made = kept_targets(
+            tmp_path, load_teacher(teacher), grouped, 1, 0, torch.float32, lambda done, total: None
+        )
+        return made.features.clone()
+
+    first = targets()
+    (copy,) = tmp_path.glob("targets-*.pt")
+    copy.write_bytes(copy.read_bytes()[:100])
+    assert torch.equal(targets(), first)
+    assert len(copy.read_bytes()) > 100
 
 
 def test_a_part_specialist_needs_part_labels(teacher: Path, sticks: Path, tmp_path: Path) -> None:

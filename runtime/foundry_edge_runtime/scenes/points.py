@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foundry_edge_runtime.files import replacing
-from foundry_edge_runtime.interpolation import NEAREST, NEIGHBOURS
+from foundry_edge_runtime.interpolation import NEIGHBOURS, inverse_distance
 from foundry_edge_runtime.pointcloud import FloatArray
 from foundry_edge_runtime.scenes.nearest import NearestCentres, Numbers
 from foundry_edge_runtime.scenes.result import SceneResult
@@ -39,8 +39,7 @@ class ScenePoints:
         self.weights: FloatArray = np.empty((total, index.k), dtype=np.float32)
         for rows in _blocks(total, _SEARCHED):
             self.nearest[rows], distances = index.of(result.frame.apply(result.cloud.xyz[rows]))
-            inverse = 1.0 / np.maximum(distances.astype(np.float64), NEAREST)
-            self.weights[rows] = inverse / inverse.sum(axis=1, keepdims=True)
+            self.weights[rows] = inverse_distance(distances)
 
     def blocks(self, values: npt.NDArray[np.floating]) -> Iterator[tuple[slice, FloatArray]]:
         """Values of the groups (c, m) as values of the points, a block (n, m) float32 at a time."""
