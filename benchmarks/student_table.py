@@ -210,7 +210,7 @@ def prepare(options: argparse.Namespace) -> Bench:
     fit, check = split_sides(load_sets(options.data))
     fit = [s.first(options.shapes) for s in fit]
     targets, held_out = cache_targets(
-        teacher, fit, check, options.views, settings, options.work, console, keep=True
+        teacher, fit, check, options.views, settings, options.work, console, on_disk=True
     )
     digest = teacher_digest(options.teacher)
     recipe = {

@@ -119,7 +119,8 @@ def kept_targets(
         made = teacher_targets(teacher, data, views, seed, precision, on_batch)
         keep(path, partial(torch.save, {name: getattr(made, name) for name in _KEPT}))
         stored = kept_tensors(path, *_KEPT, mmap=True) or (made.tokens, made.centers, made.features)
-    return TeacherTargets(*stored, clouds)
+    tokens, centers, features = stored
+    return TeacherTargets(tokens, centers, features, clouds)
 
 
 def _key(teacher: Teacher, clouds: Views, precision: torch.dtype) -> str:

@@ -92,4 +92,5 @@ def nearest_centres(
 def inverse_distance(squared: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """Weights (N, k) of the k nearest, rows sum to 1, from their squared distances (N, k)."""
     inverse = 1.0 / np.maximum(squared.astype(np.float64), NEAREST)
-    return inverse / inverse.sum(axis=1, keepdims=True)
+    weights: npt.NDArray[np.float64] = inverse / inverse.sum(axis=1, keepdims=True)
+    return weights

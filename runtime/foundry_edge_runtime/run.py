@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foundry_edge_runtime.backends.registry import available_backend
+from foundry_edge_runtime.batches import parse_batch
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
 from foundry_edge_runtime.errors import InputError
@@ -21,7 +22,6 @@ from foundry_edge_runtime.readers.reading import parse_columns
 from foundry_edge_runtime.selection import Notify, quick_profile, select, silent
 from foundry_edge_runtime.session import Session
 from foundry_edge_runtime.streams import here
-from foundry_edge_runtime.batches import parse_batch
 from foundry_edge_runtime.streams.inputs import Scans, outside, refuse_missing, refuse_mixture, scans_of
 from foundry_edge_runtime.streams.items import Items, Outcome, Stop
 from foundry_edge_runtime.streams.ledger import Ledger

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from foundry_edge_runtime import feeding
 from foundry_edge_runtime.backends.base import Backend, Outputs
+from foundry_edge_runtime.batches import best_batch, engine_seconds
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
 from foundry_edge_runtime.errors import BackendError, BundleError, DeviceError, ScanError
@@ -22,7 +23,6 @@ from foundry_edge_runtime.profile.model import Profile
 from foundry_edge_runtime.readers import as_cloud
 from foundry_edge_runtime.result import Latency, Result, top_classes
 from foundry_edge_runtime.selection import Notify, silent
-from foundry_edge_runtime.batches import best_batch, engine_seconds
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from foundry_edge_runtime import Budget, load_bundle
+from foundry_edge_runtime.batches import best_batch, parse_batch
 from foundry_edge_runtime.errors import BackendError, GateError, InputError, MissingExtraError, ScanError
 from foundry_edge_runtime.inspection import Failure
 from foundry_edge_runtime.profile import empty_profile
 from foundry_edge_runtime.readers.raw import Options
 from foundry_edge_runtime.result import Result
 from foundry_edge_runtime.run import run
-from foundry_edge_runtime.batches import best_batch, parse_batch
 from foundry_edge_runtime.streams.items import Item, Stop
 from foundry_edge_runtime.streams.pool import Pool
 from foundry_edge_runtime.streams.running import Running
