@@ -1,4 +1,4 @@
-"""The part of docs/results.md on the shipped weights, from the rows of evaluate_all.py; see tables.py."""
+"""The part of docs/results.md with every protocol, from the rows of evaluate_all.py; see tables.py."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.evaluate_all import BASELINES
 from benchmarks.markdown import judged_cell, table
 from foundry_edge.evaluation.rungs import open_rungs
 
@@ -82,15 +83,14 @@ def _table(rows: list[Row]) -> str:
     return table(["model", "s", "precision", *(title for *_, title in columns)], lines)
 
 
-def _place(model: str) -> tuple[int, str]:
+def _place(model: str) -> int:
     """What ships comes first, random weights last."""
-    if model in SHIPPED:
-        return SHIPPED.index(model), ""
-    return len(SHIPPED) + model.startswith("random"), model
+    known = [*SHIPPED, *BASELINES]
+    return known.index(model) if model in known else len(known)
 
 
 def _name(model: str) -> str:
-    return model.removeprefix("embedded:")
+    return f"500 steps: {BASELINES[model]}" if model in BASELINES else model.removeprefix("embedded:")
 
 
 def _cell(rows: list[Row], metric: str) -> str:

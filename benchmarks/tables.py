@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import gate_sweep, leave_one_out, scan_views
+from benchmarks.evaluate_all import BASELINES
 from benchmarks.markdown import cell, table
 from benchmarks.shipped import section
 from benchmarks.student_plots import PRICES, plot
@@ -174,9 +175,10 @@ def _tokens(point: Point) -> str:
 
 SHIPPED = (
     "The embedded teacher and student, engines of the embedded bundle where a precision other than fp32 is "
-    "named, students of the first part of this page (`light-...` and `lite-...`, 500 steps, seed 0; the "
-    "embedded student had 5000), and three networks of random weights with batch norms calibrated on the "
-    "set's training side. "
+    "named, and three networks of random weights with batch norms calibrated on the set's training side. "
+    "`500 steps` are students of the first part of this page (seed 0; the embedded one had 5000 steps): "
+    + ", ".join(f"{title} (`{name}`)" for name, title in BASELINES.items())
+    + ". "
     "Test sides, percent unless it is a cosine or Smooth L1 to the teacher, ± sample standard deviation over "
     "seeds (over networks for random weights); every choice was made on a fifth of the training side. "
     "[evaluation.md](evaluation.md) says what each protocol does; the command of every row is in the JSON."
@@ -210,7 +212,7 @@ def further(folder: Path, teacher_sha256: str) -> dict[str, str]:
     shipped = section(folder, teacher_sha256)
     return {
         "Gate": gate_sweep.section(folder / gate_sweep.RESULTS.name, teacher_sha256),
-        "Shipped weights": f"{SHIPPED}\n\n{shipped}" if shipped else "",
+        "Every model by every protocol": f"{SHIPPED}\n\n{shipped}" if shipped else "",
         "Turned, and seen from one side": scan_views.section(folder / scan_views.RESULTS.name),
         "A set that pre-training never saw": leave_one_out.section(
             folder / leave_one_out.RESULTS.name, teacher_sha256
