@@ -19,6 +19,9 @@ from rich.progress import (
 
 from foundry_edge.training.engine import LogRow
 
+PLAIN_LINES = 20
+"""Lines at most that a stage writes to a pipe."""
+
 
 class Report:
     """Context manager around one training stage."""
@@ -27,6 +30,7 @@ class Report:
         self.stage = stage
         self.log = log
         self.console = console or Console(stderr=True)
+        self._told = 0
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -50,7 +54,7 @@ class Report:
         self._progress.stop()
 
     def row(self, row: LogRow) -> None:
-        """Show and append one row; on a pipe, about twenty plain lines a stage."""
+        """Show and append one row; on a pipe, at most `PLAIN_LINES` lines a stage."""
         self._progress.update(
             self._task,
             completed=row.step,
@@ -62,8 +66,10 @@ class Report:
         self.note(
             {"stage": self.stage, "step": row.step, **figures, "samples_per_s": round(row.samples_per_s, 1)}
         )
-        if not self.console.is_terminal and row.step * 20 // row.steps != (row.step - 1) * 20 // row.steps:
-            self.console.print(_plain(self.stage, row), highlight=False)
+        share = row.step * PLAIN_LINES // row.steps
+        if not self.console.is_terminal and share != self._told:
+            self._told = share
+            self.console.print(_plain(self.stage, row), highlight=False, soft_wrap=True)
 
     def note(self, record: dict[str, object]) -> None:
         """Append one record to the log."""
