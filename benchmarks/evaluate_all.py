@@ -205,8 +205,8 @@ def _measured(work: Work, seeds: tuple[int, ...], options: argparse.Namespace) -
         tokens=None if work.rung.tokens is None else (work.rung.tokens,),
         precision=work.rung.precision,
         seeds=seeds,
-        teacher=options.teacher,
-        epochs=options.epochs,
+        teacher=options.teacher if work.protocol == "fidelity" else None,
+        epochs=options.epochs if work.protocol in TRAINED else None,
     )
     return {
         "metrics": report.rungs[0].metrics,
@@ -229,7 +229,9 @@ def _command(work: Work, options: argparse.Namespace) -> str:
     source = next(iter(options.data))
     inside = source / f"{work.shapes.name}.npz"
     words += ["--data", str(inside if inside.is_file() else source), "--seeds", options.seeds]
-    words += [] if options.epochs is None else ["--epochs", f"{options.epochs:g}"]
+    words += (
+        [] if options.epochs is None or work.protocol not in TRAINED else ["--epochs", f"{options.epochs:g}"]
+    )
     words += [] if options.teacher is None or work.protocol != "fidelity" else ["--teacher", options.teacher]
     return " ".join(words)
 

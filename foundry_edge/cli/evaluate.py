@@ -26,7 +26,8 @@ def evaluate(
     model: Annotated[
         str,
         typer.Argument(
-            help="Folder of a model or bundle; embedded:teacher, embedded:student, embedded:bundle."
+            help="Folder of a model or bundle; published .ckpt or .pth; "
+            "embedded:teacher, embedded:student, embedded:bundle."
         ),
     ],
     data: Annotated[

@@ -22,6 +22,8 @@ from foundry_edge_runtime.errors import InputError
 
 Protocol = Literal["probe", "svm", "fewshot", "finetune", "parts", "fidelity"]
 PROTOCOLS: tuple[str, ...] = get_args(Protocol)
+USED_BY = {"--teacher": ("fidelity",), "--epochs": ("finetune", "parts")}
+"""Options that only some protocols read."""
 FROZEN: dict[str, Callable[[Side, Side, tuple[int, ...]], Metrics]] = {
     "probe": linear_probe,
     "svm": linear_svm,
@@ -45,8 +47,8 @@ def evaluate(
     """Judge a model by one protocol; every choice is made on the training side, figures are of the test side.
 
     Args:
-        model: folder of a teacher, student, baseline or bundle; ``embedded:teacher``, ``embedded:student`` or
-            ``embedded:bundle``.
+        model: folder of a teacher, student, baseline or bundle; a published .ckpt or .pth file;
+            ``embedded:teacher``, ``embedded:student`` or ``embedded:bundle``.
         data: anything that `load_sets` opens as one set, or a set; None takes the embedded samples.
         protocol: probe, svm, fewshot (frozen global features, accuracy in percent), finetune (accuracy after
             training all weights), parts (mIoU in percent), fidelity (to the teacher).
@@ -59,7 +61,8 @@ def evaluate(
         progress: told how far it is.
 
     Raises:
-        InputError: no such protocol, budget or precision, or the rung cannot be trained.
+        InputError: no such protocol, budget or precision, an option that the protocol has no use for, or the
+            rung cannot be trained.
         DataError: the data lack what the protocol needs.
         CheckpointError: the model is missing or damaged.
         BundleError: the bundle is damaged.
@@ -73,6 +76,7 @@ def evaluate(
         raise InputError(
             "expected distinct whole numbers from 0", where="--seeds", remedy="for example 0,1,2"
         )
+    _refuse_idle(protocol, {"--teacher": teacher, "--epochs": epochs})
     rungs = open_rungs(model, tokens, precision, backend)
     judged = Judged(one_set(data), progress)
     metrics, samples = _measure(str(model), rungs, judged, protocol, seeds, teacher, epochs)
@@ -86,6 +90,16 @@ def evaluate(
         seeds=seeds,
         samples=samples,
     )
+
+
+def _refuse_idle(protocol: str, given: dict[str, object]) -> None:
+    """No option is given that the protocol has no use for."""
+    for option, value in given.items():
+        if value is not None and protocol not in USED_BY[option]:
+            users = " and ".join(USED_BY[option])
+            raise InputError(
+                f"means nothing to {protocol} (it is of {users})", where=option, remedy="leave it out"
+            )
 
 
 def _measure(

@@ -17,7 +17,7 @@ from foundry_edge import models
 from foundry_edge.load import load_model, model_digest, model_folder
 from foundry_edge.measures.features import Encode
 from foundry_edge.models.config import HEAD_FIELDS
-from foundry_edge.models.model import Model, budgets_of
+from foundry_edge.models.model import Model, budgets_of, require_budgets
 from foundry_edge.models.store import CONFIG, encoder_sha256
 from foundry_edge_runtime.backends import DEFAULT, available_backend
 from foundry_edge_runtime.bundle import Bundle, load_bundle
@@ -29,6 +29,7 @@ from foundry_edge_runtime.grouping import Preprocessing
 
 BUNDLE = "embedded:bundle"
 TORCH_PRECISION = "fp32"
+_EXPORTED = "give the bundle exported from it"
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def open_rungs(
     if str(model) == BUNDLE or (folder / MANIFEST).is_file():
         rungs = _engines(load_bundle(folder), tokens, precision, backend)
     else:
-        rungs = _torch_rungs(model, tokens, precision)
+        rungs = _torch_rungs(model, tokens, precision, backend)
     if not rungs:
         wanted = ", ".join(str(w) for w in (tokens, precision) if w is not None)
         raise InputError(
@@ -100,13 +101,15 @@ def open_rungs(
 
 
 def _torch_rungs(
-    name: str | Path, tokens: tuple[int, ...] | None, precision: str | None
+    name: str | Path, tokens: tuple[int, ...] | None, precision: str | None, backend: str
 ) -> list[EvaluatedRung]:
+    if backend != DEFAULT:
+        raise InputError("runs engines, and this is a network in torch", where="--backend", remedy=_EXPORTED)
     if precision not in (None, TORCH_PRECISION):
         raise InputError(
             f"a network in torch is {TORCH_PRECISION}, not {precision}",
             where="--precision",
-            remedy="give the bundle exported from it",
+            remedy=_EXPORTED,
         )
     model = load_model(name)
     digest = feature_digest(name)
@@ -136,6 +139,8 @@ def torch_rung(model: Model, tokens: int | None, digest: str) -> EvaluatedRung:
 def _engines(
     bundle: Bundle, tokens: tuple[int, ...] | None, precision: str | None, backend: str
 ) -> list[EvaluatedRung]:
+    known = {rung.tokens for rung in bundle.manifest.rungs}
+    require_budgets(str(bundle.folder), tokens, tuple(sorted(known)))
     chosen = [
         rung
         for rung in bundle.manifest.rungs

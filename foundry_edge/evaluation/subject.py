@@ -15,7 +15,7 @@ from foundry_edge.data.shape_set import TEST, TRAIN, ShapeSet
 from foundry_edge.evaluation.rungs import EvaluatedRung
 from foundry_edge.measures.features import Advance, global_features, silent, token_features
 from foundry_edge_runtime.cache import cache_folder
-from foundry_edge_runtime.errors import DataError
+from foundry_edge_runtime.errors import CheckpointError, DataError
 from foundry_edge_runtime.grouping import Preprocessing
 
 Features = npt.NDArray[np.float32]
@@ -60,8 +60,14 @@ class Judged:
 
         Raises:
             DataError: a side has no labelled shape.
+            CheckpointError: features are NaN or infinite.
         """
         features = self._global(rung)
+        if not np.isfinite(features).all():
+            raise CheckpointError(
+                f"its features hold NaN or infinity ({rung.name})",
+                remedy="its weights are damaged: train, import or export it anew",
+            )
         train, test = (self._side(features, side) for side in (TRAIN, TEST))
         for side, name in ((train, "training"), (test, "test")):
             if not len(side):

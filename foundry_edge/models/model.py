@@ -66,15 +66,24 @@ def budgets_of(model: Model, tokens: tuple[int, ...] | None) -> tuple[int | None
     Raises:
         InputError: the model has not got one of ``tokens``.
     """
-    unknown = sorted(set(tokens or ()) - set(model.budgets))
+    require_budgets(model.name, tokens, model.budgets)
+    return tokens or model.budgets or (None,)
+
+
+def require_budgets(name: str, tokens: tuple[int, ...] | None, budgets: tuple[int, ...]) -> None:
+    """All of ``tokens`` are among ``budgets``.
+
+    Raises:
+        InputError: one is not; the message names the model ``name``.
+    """
+    unknown = sorted(set(tokens or ()) - set(budgets))
     if unknown:
-        known = ", ".join(map(str, model.budgets)) or "none"
+        known = ", ".join(map(str, budgets)) or "none"
         raise InputError(
             f"has no budget of {unknown[0]} tokens (it has {known})",
-            where=model.name,
+            where=name,
             remedy="give --tokens that it has, or leave it out",
         )
-    return tokens or model.budgets or (None,)
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from foundry_edge.data.shapes import TEST, load_npz
 from foundry_edge.evaluation.evaluate import PROTOCOLS, evaluate
 from foundry_edge.evaluation.rungs import open_rungs
 from foundry_edge.evaluation.subject import Judged
 from foundry_edge.load import load_teacher
+from foundry_edge.models.store import save_weights
+from foundry_edge.models.teacher import Teacher
 from foundry_edge_runtime.cache import cache_folder
 from foundry_edge_runtime.errors import CheckpointError, DataError, InputError
 
@@ -92,6 +96,44 @@ def test_fidelity_needs_the_right_teacher(student: Path, shapes: Path) -> None:
         evaluate(student, shapes, "fidelity")
     with pytest.raises(CheckpointError, match="d=192"):
         evaluate(student, shapes, "fidelity", teacher="embedded:teacher")
+
+
+def test_fidelity_refuses_what_is_not_the_models_teacher(
+    teacher: Path, student: Path, shapes: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(9)
+    other = Teacher(load_teacher(teacher).config)
+    save_weights(tmp_path, other.config, other)
+    with pytest.raises(CheckpointError, match="not the teacher that the model was distilled from"):
+        evaluate(student, shapes, "fidelity", teacher=tmp_path)
+    with pytest.raises(CheckpointError, match="is no teacher"):
+        evaluate(student, shapes, "fidelity", teacher=student)
+    with pytest.raises(CheckpointError, match="a teacher has no teacher"):
+        evaluate(teacher, shapes, "fidelity")
+
+
+def test_features_that_are_not_finite_are_refused(teacher: Path, shapes: Path, tmp_path: Path) -> None:
+    broken = load_teacher(teacher)
+    with torch.no_grad():
+        next(iter(broken.parameters())).fill_(1e38)
+    save_weights(tmp_path, broken.config, broken)
+    with pytest.raises(CheckpointError, match="NaN or infinity"):
+        evaluate(tmp_path, shapes, "probe", seeds=(0,))
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"protocol": "probe", "epochs": 3.0}, "--epochs: means nothing to probe"),
+        ({"protocol": "svm", "teacher": "embedded:teacher"}, "--teacher: means nothing to svm"),
+        ({"backend": "tensorrt"}, "--backend: runs engines"),
+    ],
+)
+def test_an_option_without_use_is_refused(
+    student: Path, shapes: Path, options: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(InputError, match=named):
+        evaluate(student, shapes, **options)
 
 
 def test_parts_that_follow_position_are_found(teacher: Path, parts: Path) -> None:
@@ -181,7 +223,8 @@ def test_engine_features_are_the_networks(shapes: Path) -> None:
         ("student", {"precision": "int8"}, "torch is fp32"),
         ("student", {"seeds": ()}, "--seeds"),
         ("student", {"seeds": (1, 1)}, "--seeds"),
-        ("embedded:bundle", {"tokens": (3,)}, "no rung"),
+        ("embedded:bundle", {"tokens": (4, 99)}, "no budget of 99"),
+        ("embedded:bundle", {"precision": "fp16"}, "no rung"),
         ("embedded:bundle", {"protocol": "finetune", "tokens": (1,)}, "cannot be fine-tuned"),
         ("embedded:bundle", {"backend": "nothing"}, "--backend"),
     ],
@@ -205,7 +248,8 @@ def test_data_that_lack_what_the_protocol_needs_are_refused(
     for protocol in PROTOCOLS:
         if protocol != "parts":
             with pytest.raises(DataError, match="test side"):
-                evaluate(teacher, tmp_path / "unsplit.npz", protocol, teacher=teacher)
+                named = teacher if protocol == "fidelity" else None
+                evaluate(teacher, tmp_path / "unsplit.npz", protocol, teacher=named)
     np.savez(tmp_path / "two.npz", **arrays)
     with pytest.raises(DataError, match="2 data sets"):
         evaluate(teacher, tmp_path, "probe")
