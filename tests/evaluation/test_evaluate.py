@@ -247,8 +247,8 @@ def test_data_that_lack_what_the_protocol_needs_are_refused(
     np.savez(tmp_path / "unsplit.npz", **{**arrays, "split": np.zeros_like(arrays["split"])})
     for protocol in PROTOCOLS:
         if protocol != "parts":
+            named = teacher if protocol == "fidelity" else None
             with pytest.raises(DataError, match="test side"):
-                named = teacher if protocol == "fidelity" else None
                 evaluate(teacher, tmp_path / "unsplit.npz", protocol, teacher=named)
     np.savez(tmp_path / "two.npz", **arrays)
     with pytest.raises(DataError, match="2 data sets"):
