@@ -19,11 +19,11 @@ def read_arrays(path: Path, names: tuple[str, ...], source: str) -> dict[str, Ar
 
     Args:
         path: the file.
-        names: of its datasets; the first is the points, (M, P, 3).
+        names: of its datasets; the first is the points, (M, P, 3), which come back as float32.
         source: where the data set is to be had.
 
     Raises:
-        DataError: the file is missing, damaged, or lacks one of them.
+        DataError: the file is missing, damaged, or lacks one of them, or a point is not finite.
         MissingExtraError: h5py is not installed.
     """
     try:
@@ -56,10 +56,16 @@ def _own(h5py: Any, file: Any, name: str) -> Any:
 
 def _check(found: dict[str, Array], names: tuple[str, ...], path: Path, source: str) -> None:
     points = found[names[0]]
-    if points.ndim != 3 or points.shape[2] != 3 or not len(points) or points.dtype.kind != "f":
+    if points.ndim != 3 or points.shape[2] != 3 or not points.size or points.dtype.kind != "f":
         problem = f"{names[0]!r} is {points.dtype} {points.shape}, expected floats (M, P, 3)"
         raise DataError(problem, where=path, remedy=f"get it from {source}")
     for name in names[1:]:
         if len(found[name]) != len(points):
             problem = f"{name!r} has {len(found[name])} rows, {names[0]!r} has {len(points)}"
             raise DataError(problem, where=path, remedy=f"get it from {source}")
+    with np.errstate(over="ignore"):
+        found[names[0]] = points = points.astype(np.float32)
+    bad = np.flatnonzero(~np.isfinite(points).all(axis=(1, 2)))
+    if len(bad):
+        problem = f"{names[0]!r} holds NaN or infinity in shape {bad[0]}"
+        raise DataError(problem, where=path, remedy=f"get it from {source}")
