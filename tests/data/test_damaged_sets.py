@@ -109,3 +109,78 @@ def test_hdf5_with_a_point_that_is_no_number(tmp_path: Path, number: float) -> N
     xyz[1, 5, 2] = number
     forms.write_h5(root / "ply_data_train1.h5", np.zeros(2), xyz=xyz)
     assert "ply_data_train1.h5: 'data' holds NaN or infinity in shape 1" in refusal(root)
+
+
+def _scans(folder: Path, count: int = 2) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        np.save(folder / f"{i}.npy", forms.cloud(50, i))
+    return folder
+
+
+def test_an_npz_set_beside_another_set_is_refused(tmp_path: Path) -> None:
+    for root in (_scans(tmp_path / "a" / "chair").parent, forms.modelnet_hdf5(tmp_path / "b")):
+        _scans(root / "table")
+        np.savez(root / "top.npz", points=POINTS)
+        assert "holds top.npz beside another data set" in refusal(root)
+
+
+def test_npz_sets_are_read_beside_a_folder_of_scans(tmp_path: Path) -> None:
+    root = _scans(tmp_path / "sets" / "scans").parent
+    for name in ("a", "b"):
+        np.savez(root / f"{name}.npz", points=POINTS)
+    assert [shapes.name for shapes in load_sets([root])] == ["a", "b"]
+
+
+def test_a_folder_of_npz_scans_is_a_set(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    for i in range(3):
+        np.savez(tmp_path / "set" / f"{i}.npz", points=forms.cloud(64, i))
+    (shapes,) = load_sets([tmp_path / "set"])
+    assert shapes.label.tolist() == [-1] * 3
+    _scans(tmp_path / "set" / "chair")
+    (shapes,) = load_sets([tmp_path / "set"])
+    assert shapes.label.tolist() == [-1, -1, -1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("inner", "make"),
+    [
+        ("ModelNet40", forms.off_folders),
+        ("set", lambda root: [_scans(root / side / name) for side in ("train", "test") for name in "ab"]),
+        ("deeper/set", lambda root: [_scans(root / "a" / side) for side in ("train", "test")]),
+        ("resampled", forms.modelnet_text),
+        ("h5_files", forms.scanobjectnn),
+        ("hdf5_data", forms.shapenetpart_hdf5),
+    ],
+)
+def test_a_folder_above_the_set_names_the_set(
+    tmp_path: Path, inner: str, make: Callable[[Path], Any]
+) -> None:
+    (tmp_path / "wrap" / inner).parent.mkdir(parents=True)
+    make(tmp_path / "wrap" / inner)
+    assert refusal(tmp_path / "wrap").endswith(f"; give {tmp_path / 'wrap' / inner}")
+    assert load_sets([tmp_path / "wrap" / inner])
+
+
+@pytest.mark.parametrize(("lost", "said"), [(["chair"], "chair"), (["chair", "table"], "chair")])
+def test_off_folders_without_test_are_incomplete(tmp_path: Path, lost: list[str], said: str) -> None:
+    root = forms.off_folders(tmp_path / "ModelNet10")
+    for label in lost:
+        (root / label / "test" / f"{label}_0003.off").unlink()
+    assert f"{root / said}: class {said} has no scan below test; complete it" in refusal(root)
+    assert "https://modelnet" in refusal(root)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("x.txt", "is no data set of a known form"),
+        ("chair.pcd", "is a single scan, no data set"),
+        ("mistyped", "no such file or folder"),
+    ],
+)
+def test_what_is_no_set_says_what_data_takes(tmp_path: Path, name: str, said: str) -> None:
+    if "." in name:
+        (tmp_path / name).write_text("hello")
+    assert f"{name}: {said}; --data takes an .npz set, a folder of them" in refusal(tmp_path / name)

@@ -186,7 +186,9 @@ def test_a_class_without_training_scans_is_refused(tmp_path: Path) -> None:
     root = forms.off_folders(tmp_path / "ModelNet10")
     for scan in (root / "table" / "train").iterdir():
         scan.unlink()
-    with pytest.raises(DataError, match=r"class table.*modelnet\.cs\.princeton\.edu"):
+    with pytest.raises(
+        DataError, match=r"table: class table has no scan below train.*modelnet\.cs\.princeton\.edu"
+    ):
         load_sets([root])
 
 
