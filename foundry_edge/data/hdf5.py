@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from foundry_edge.data.numbers import whole_numbers
+from foundry_edge.data.shape_set import Labels
 from foundry_edge_runtime.errors import DataError, MissingExtraError
+from foundry_edge_runtime.pointcloud import FloatArray
 
 Array = npt.NDArray[np.generic]
 
@@ -46,6 +49,41 @@ def read_arrays(path: Path, names: tuple[str, ...], source: str) -> dict[str, Ar
     return found
 
 
+def integers(found: Array, name: str, shape: tuple[int, ...], count: int, path: Path, source: str) -> Labels:
+    """A dataset as int64, numbers from 0 to ``count`` - 1.
+
+    Args:
+        found: as ``path`` has it.
+        name: of the dataset.
+        shape: expected; one more axis of length 1 is left out.
+        count: of classes or parts.
+        path: the file.
+        source: where the data set is to be had.
+
+    Raises:
+        DataError: it is something else.
+    """
+    flat = found[..., 0] if found.shape == (*shape, 1) else found
+    try:
+        return whole_numbers(flat, name, shape, 0, count - 1)
+    except ValueError as error:
+        raise DataError(str(error), where=path, remedy=f"get it from {source}") from error
+
+
+def joined(points: list[FloatArray], files: list[Path], source: str) -> FloatArray:
+    """The clouds (M, P, 3) of several files, one after the other.
+
+    Raises:
+        DataError: they have not all the same number of points.
+    """
+    count = points[0].shape[1]
+    for xyz, file in zip(points, files, strict=True):
+        if xyz.shape[1] != count:
+            problem = f"'data' has {xyz.shape[1]} points a shape, but that of {files[0].name} has {count}"
+            raise DataError(problem, where=file, remedy=f"get it from {source}")
+    return np.concatenate(points)
+
+
 def _own(h5py: Any, file: Any, name: str) -> Any:
     """A dataset stored in this file: no other file is opened because this one names it."""
     dataset = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
@@ -57,11 +95,11 @@ def _own(h5py: Any, file: Any, name: str) -> Any:
 def _check(found: dict[str, Array], names: tuple[str, ...], path: Path, source: str) -> None:
     points = found[names[0]]
     if points.ndim != 3 or points.shape[2] != 3 or not points.size or points.dtype.kind != "f":
-        problem = f"{names[0]!r} is {points.dtype} {points.shape}, expected floats (M, P, 3)"
+        problem = f"{names[0]!r} is {points.dtype} {points.shape}, expected floats (M, P, 3), none of them 0"
         raise DataError(problem, where=path, remedy=f"get it from {source}")
     for name in names[1:]:
-        if len(found[name]) != len(points):
-            problem = f"{name!r} has {len(found[name])} rows, {names[0]!r} has {len(points)}"
+        if found[name].shape[:1] != points.shape[:1]:
+            problem = f"{name!r} is {found[name].shape}, {names[0]!r} is {points.shape}"
             raise DataError(problem, where=path, remedy=f"get it from {source}")
     with np.errstate(over="ignore"):
         found[names[0]] = points = points.astype(np.float32)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from foundry_edge.data.archive import BROKEN, claimed_shape, read_archive, reason_of
+from foundry_edge.data.archive import BROKEN, Array, claimed_shape, read_archive, reason_of
 from foundry_edge.data.numbers import MOST, whole_numbers
 from foundry_edge.data.shape_set import ShapeSet, z_up
 from foundry_edge_runtime.errors import DataError
@@ -20,7 +20,7 @@ _Y_UP = frozenset({"ldraw", "parts_ldraw", "furniture"})
 _STEPS = 32767
 """int16 steps from the centre of the unit ball to its surface."""
 
-Arrays = dict[str, npt.NDArray[np.generic]]
+Arrays = dict[str, Array]
 
 
 _ARRAYS = frozenset(
@@ -44,7 +44,8 @@ def load_npz(path: str | Path) -> ShapeSet:
     """
     path = Path(path)
     try:
-        return _shape_set(path.stem, read_archive(path, _ARRAYS, _KINDS))
+        found = read_archive(path, _ARRAYS, _KINDS)
+        return _shape_set(path.stem, {name: _decoded(array) for name, array in found.items()})
     except FileNotFoundError:
         raise DataError(
             "no such data set", where=path, remedy="give an .npz file or a folder of them"
@@ -89,9 +90,13 @@ def _shape_set(name: str, data: Arrays) -> ShapeSet:
     if points is None:
         raise ValueError("it lacks 'points'")
     if points.dtype != np.int16 or points.ndim != 3 or points.shape[2] != 3 or not points.size:
-        raise ValueError(f"'points' is {points.dtype} {points.shape}, expected int16 (M, P, 3)")
+        raise ValueError(
+            f"'points' is {points.dtype} {points.shape}, expected int16 (M, P, 3), none of them 0"
+        )
     count = len(points)
     up = str(data["up"]) if "up" in data else ("y" if name in _Y_UP else "z")
+    if up not in ("y", "z"):
+        raise ValueError(f"'up' is {up!r}, expected 'y' or 'z'")
     ids = data["id"] if "id" in data else np.arange(count)
     if ids.shape != (count,):
         raise ValueError(f"'id' is of shape {ids.shape}, expected ({count},)")
@@ -110,9 +115,16 @@ def _shape_set(name: str, data: Arrays) -> ShapeSet:
     )
 
 
+def _decoded(array: Array) -> Array:
+    """Texts that are kept as bytes as texts; any other array as it is."""
+    return np.char.decode(array.astype(np.bytes_), "utf-8") if array.dtype.kind == "S" else array
+
+
 def _labels(data: Arrays, count: int) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
     """Labels (M,), and the names of their classes: numbers where the file names none."""
     classes = _names(data, "classes")
+    if len(set(classes)) < len(classes):
+        raise ValueError("'classes' holds a name twice")
     label = _integers(data, "label", count, -1, -1, len(classes) - 1 if classes else MOST)
     return label, classes or tuple(str(i) for i in range(int(label.max()) + 1))
 

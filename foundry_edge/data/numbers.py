@@ -28,7 +28,7 @@ def whole_numbers(
         raise ValueError(f"'{name}' is {found.dtype} {found.shape}, expected integers {shape}")
     with np.errstate(invalid="ignore"):
         whole = found.astype(np.int64)
-    if found.size and not (np.array_equal(whole, found) and whole.min() >= low and whole.max() <= high):
-        span = f"{found.min()} to {found.max()}"
-        raise ValueError(f"'{name}' holds {span}, expected whole numbers from {low} to {high}")
+    wrong = (whole != found) | (whole < low) | (whole > high)
+    if wrong.any():
+        raise ValueError(f"'{name}' holds {found[wrong][0]}, expected whole numbers from {low} to {high}")
     return whole

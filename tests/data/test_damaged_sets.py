@@ -111,6 +111,120 @@ def test_hdf5_with_a_point_that_is_no_number(tmp_path: Path, number: float) -> N
     assert "ply_data_train1.h5: 'data' holds NaN or infinity in shape 1" in refusal(root)
 
 
+LABELS = np.array([0, 1])
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda path: forms.write_h5(path, LABELS, points=32), "'data' has 32 points a shape, but that of"),
+        (
+            lambda path: forms.write_h5(path, LABELS, xyz=np.zeros((2, 0, 3), np.float32)),
+            "'data' is float32 (2, 0, 3)",
+        ),
+        (lambda path: forms.write_h5(path, np.array([b"a", b"b"])), "'label' is"),
+        (lambda path: forms.write_h5(path, np.eye(2)), "'label' is float64 (2, 2), expected integers (2,)"),
+        (lambda path: forms.write_h5(path, np.array([0.5, 1])), "'label' holds 0.5, expected"),
+        (lambda path: forms.write_h5(path, np.array([np.nan, 1])), "'label' holds nan, expected"),
+        (lambda path: forms.write_h5(path, np.array([-1, 1])), "'label' holds -1, expected whole"),
+        (lambda path: forms.write_h5(path, np.array([0, 99])), "'label' holds 99, expected whole"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("make", "file"),
+    [
+        (forms.modelnet_hdf5, "ply_data_test0.h5"),
+        (forms.scanobjectnn, "main_split/test_objectdataset.h5"),
+    ],
+)
+def test_wrong_hdf5(
+    tmp_path: Path, make: Callable[[Path], Path], file: str, write: Callable[[Path], None], said: str
+) -> None:
+    root = make(tmp_path / "set")
+    write(root / file)
+    assert f"{root / file}: {said}" in refusal(root)
+    assert "get it from https://" in refusal(root)
+
+
+@pytest.mark.parametrize(
+    ("labels", "pid", "said"),
+    [
+        (LABELS, np.full((2, 64), 1.5), "'pid' holds 1.5, expected"),
+        (LABELS, np.full((2, 64), np.nan), "'pid' holds nan, expected"),
+        (LABELS, np.zeros((2, 63), np.uint8), "'pid' is uint8 (2, 63), expected integers (2, 64)"),
+        (np.array([0, 16]), np.zeros((2, 64)), "'label' holds 16, expected"),
+    ],
+)
+def test_wrong_parts_in_hdf5(tmp_path: Path, labels: np.ndarray, pid: np.ndarray, said: str) -> None:
+    root = forms.shapenetpart_hdf5(tmp_path / "hdf5_data")
+    forms.write_h5(root / "ply_data_val0.h5", labels, pid)
+    assert f"ply_data_val0.h5: {said}" in refusal(root)
+    assert "shapenet_part_seg_hdf5_data.zip" in refusal(root)
+
+
+@pytest.mark.parametrize("part", [77, 1.5, np.nan, 10, -1])
+def test_wrong_parts_in_text(tmp_path: Path, part: float) -> None:
+    root = forms.shapenetpart_text(tmp_path / "parts")
+    table = np.loadtxt(root / "02691156" / "b.txt")
+    table[7, 6] = part
+    np.savetxt(root / "02691156" / "b.txt", table)
+    assert f"b.txt: a part is numbered {part:g}, but airplane has the parts 0 to 3; get" in refusal(root)
+
+
+def test_text_without_parts(tmp_path: Path) -> None:
+    root = forms.shapenetpart_text(tmp_path / "parts")
+    np.savetxt(root / "02691156" / "b.txt", np.ones((9, 6)))
+    assert (
+        "b.txt: expected rows x y z nx ny nz part (the data set has 7 columns, the rows have 6)"
+        in refusal(root)
+    )
+
+
+PART_LIST = "train_test_split/shuffled_test_file_list.json"
+
+
+@pytest.mark.parametrize(
+    ("make", "file", "text", "said"),
+    [
+        (forms.shapenet55, "ShapeNet-55/test.txt", "02691156-/../../x.npy", "no plain name"),
+        (forms.shapenet55, "ShapeNet-55/test.txt", "02691156-a1.npy", "in the list for training too"),
+        (forms.shapenet55, "ShapeNet-55/test.txt", "99-a.npy", "begins with no category"),
+        (forms.modelnet_text, "modelnet40_test.txt", "airplane_/../../x", "no plain name"),
+        (forms.modelnet_text, "modelnet40_test.txt", "airplane_0001", "in the list for training too"),
+        (forms.modelnet_text, "modelnet40_test.txt", "sofa_0001", "sofa is not in the shape names"),
+        (forms.shapenetpart_text, PART_LIST, "[]", "is empty"),
+        (forms.shapenetpart_text, PART_LIST, '["shape_data/02691156/b"]', "in the list for training too"),
+        (forms.shapenetpart_text, PART_LIST, '["shape_data/../x"]', "expected shape_data/"),
+    ],
+)
+def test_wrong_lists(tmp_path: Path, make: Callable[[Path], Path], file: str, text: str, said: str) -> None:
+    root = make(tmp_path / "set")
+    (root / file).write_text(text)
+    assert f"{root / file}: " in refusal(root)
+    assert said in refusal(root)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"up": "x"}, "'up' is 'x', expected 'y' or 'z'"),
+        ({"up": 3}, "'up' is '3'"),
+        ({"points": POINTS[:, :0]}, "'points' is int16 (3, 0, 3)"),
+        ({"classes": ["a", "a"]}, "'classes' holds a name twice"),
+        ({"label": np.array([0, 1, 1 << 63], np.uint64)}, "'label' holds 9223372036854775808, expected"),
+        ({"label": [0, 1, 1 << 40]}, "'label' holds 1099511627776, expected whole numbers from -1 to 65535"),
+    ],
+)
+def test_wrong_arrays_in_npz(tmp_path: Path, arrays: dict[str, Any], said: str) -> None:
+    np.savez(tmp_path / "a.npz", **({"points": POINTS} | arrays))
+    assert said in refusal(tmp_path / "a.npz")
+
+
+def test_names_kept_as_bytes_are_texts(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", points=POINTS, label=[0, 1, 1], classes=[b"chair", b"table"], up=b"y")
+    assert load_npz(tmp_path / "a.npz").classes == ("chair", "table")
+
+
 def _scans(folder: Path, count: int = 2) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(count):
