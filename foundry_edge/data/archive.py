@@ -27,12 +27,13 @@ BROKEN = (
     SyntaxError,
     MemoryError,
     OverflowError,
+    SystemError,  # a text of characters that do not exist
     tokenize.TokenError,
     struct.error,
     zlib.error,
     zipfile.BadZipFile,
 )
-"""What reading a damaged archive raises."""
+"""What reading a damaged archive raises, or (in hdf5.py) a damaged HDF5 file."""
 
 NUMBERS = "fiu"
 """Kinds of dtype (`numpy.dtype.kind`): floats and integers."""

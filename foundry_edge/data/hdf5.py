@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from foundry_edge.data.archive import BROKEN, Array, reason_of
 from foundry_edge.data.numbers import whole_numbers
 from foundry_edge.data.shape_set import Labels
 from foundry_edge_runtime.errors import DataError, MissingExtraError
 from foundry_edge_runtime.pointcloud import FloatArray
 
-Array = npt.NDArray[np.generic]
+_MAX_RATIO = 50
+"""Largest expansion of a file that is not small; point data compress by less than 20."""
+_SMALL = 16 << 20
 
 
 def read_arrays(path: Path, names: tuple[str, ...], source: str) -> dict[str, Array]:
@@ -38,10 +40,9 @@ def read_arrays(path: Path, names: tuple[str, ...], source: str) -> dict[str, Ar
     try:
         with h5py.File(path, "r", locking=False) as file:
             found = {name: np.asarray(_own(h5py, file, name)) for name in names}
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
+    except BROKEN as error:
         raise DataError(
-            f"not an HDF5 file with the datasets {', '.join(names)} ({reason})",
+            f"not an HDF5 file with the datasets {', '.join(names)} ({reason_of(error)})",
             where=path,
             remedy=f"get it from {source}",
         ) from error
@@ -89,6 +90,8 @@ def _own(h5py: Any, file: Any, name: str) -> Any:
     dataset = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
     if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
         raise ValueError(f"{name!r} is not stored as a dataset in the file itself")
+    if dataset.nbytes > max(_SMALL, _MAX_RATIO * Path(file.filename).stat().st_size):
+        raise ValueError(f"{name!r} claims the shape {dataset.shape}, which the file cannot hold")
     return dataset
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from foundry_edge.data.archive import Array
 from foundry_edge.data.clouds import rng_of, stacked
 from foundry_edge.data.files import (
     read_json_list,
@@ -24,7 +25,7 @@ from foundry_edge.data.files import (
     require_apart,
     require_plain,
 )
-from foundry_edge.data.hdf5 import Array, integers, joined, read_arrays
+from foundry_edge.data.hdf5 import integers, joined, read_arrays
 from foundry_edge.data.shape_set import POINTS, TEST, TRAIN, Labels, ShapeSet, draw, z_up
 from foundry_edge.data.shapenet import PARTS, SYNSETS
 from foundry_edge_runtime.errors import DataError, ScanError

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -146,6 +148,24 @@ def test_wrong_hdf5(
     assert "get it from https://" in refusal(root)
 
 
+def test_hdf5_that_is_damaged_anywhere_is_refused_or_read(tmp_path: Path) -> None:
+    root = forms.modelnet_hdf5(tmp_path / "h5")
+    path = root / "ply_data_test0.h5"
+    whole = path.read_bytes()
+    for at in range(0, 2048, 16):
+        path.write_bytes(whole[:at] + bytes(255 - byte for byte in whole[at : at + 4]) + whole[at + 4 :])
+        with suppress(DataError):
+            assert len(load_sets([root])) == 1
+
+
+def test_hdf5_that_claims_more_than_it_holds(tmp_path: Path) -> None:
+    root = forms.modelnet_hdf5(tmp_path / "h5")
+    with h5py.File(root / "ply_data_test0.h5", "w") as file:
+        file.create_dataset("data", (10**7, 2048, 3), "f4", chunks=(1, 2048, 3))
+        file["label"] = LABELS
+    assert "'data' claims the shape (10000000, 2048, 3)" in refusal(root)
+
+
 @pytest.mark.parametrize(
     ("labels", "pid", "said"),
     [
@@ -210,6 +230,7 @@ def test_wrong_lists(tmp_path: Path, make: Callable[[Path], Path], file: str, te
         ({"up": "x"}, "'up' is 'x', expected 'y' or 'z'"),
         ({"up": 3}, "'up' is '3'"),
         ({"points": POINTS[:, :0]}, "'points' is int16 (3, 0, 3)"),
+        ({"classes": np.full(2, 0x110000, np.uint32).view("<U1")}, "not a data set of this form"),
         ({"classes": ["a", "a"]}, "'classes' holds a name twice"),
         ({"label": np.array([0, 1, 1 << 63], np.uint64)}, "'label' holds 9223372036854775808, expected"),
         ({"label": [0, 1, 1 << 40]}, "'label' holds 1099511627776, expected whole numbers from -1 to 65535"),
