@@ -9,6 +9,7 @@ ROOT/a.laz                         no class: unlabelled, all for training
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foundry_edge.data.clouds import scan_points, stacked
+from foundry_edge.data.npz import is_set
 from foundry_edge.data.shape_set import POINTS, TEST, TRAIN, ShapeSet
 from foundry_edge_runtime.errors import DataError
 from foundry_edge_runtime.readers import find_scans
@@ -40,17 +42,25 @@ def matches(path: Path) -> bool:
     return path.is_dir() and bool(find_scans(path))
 
 
+def has_classes(path: Path) -> bool:
+    """Whether scans lie in several folders of ``path``; .npz sets are none."""
+    scans = [scan.relative_to(path) for scan in find_scans(path) if scan.suffix != ".npz" or not is_set(scan)]
+    return len({scan.parts[0] for scan in scans if len(scan.parts) > 1}) > 1
+
+
 def load(path: Path) -> list[ShapeSet]:
     """Read a folder of scans as one set of 2048 points a shape, meshes sampled uniformly by area.
 
     Raises:
-        DataError: only some scans lie below train and test, or a class has one side only.
+        DataError: folders train and test lie too deep; only some scans lie below them, or a class has one
+            of them only.
         ScanError: a scan cannot be read.
     """
     entries = [_entry(path, scan) for scan in find_scans(path)]
+    _check_depth(path, entries)
     classes = tuple(sorted({entry.label for entry in entries if entry.label}))
     split = _split(path, entries)
-    _check_sides(path, entries, split)
+    _check_sides(path, entries)
     names = {entry.path: entry.name for entry in entries}
     xyz = stacked([e.path for e in entries], lambda scan: scan_points(scan, names[scan]), f"scan {POINTS}")
     label = [classes.index(entry.label) if entry.label else -1 for entry in entries]
@@ -69,11 +79,34 @@ def load(path: Path) -> list[ShapeSet]:
 def _entry(root: Path, scan: Path) -> Entry:
     relative = scan.relative_to(root)
     folders = list(relative.parts[:-1])
-    side = next((folder for folder in folders[:2] if folder.lower() in SIDES), None)
-    if side is not None:
-        folders.remove(side)
-    label = folders[0] if folders else ""
-    return Entry(scan, relative.as_posix(), label, None if side is None else SIDES[side.lower()])
+    at = _side_at(folders)
+    if at is None:
+        return Entry(scan, relative.as_posix(), folders[0] if folders else "", None)
+    if at > 1:
+        raise _too_deep(root, folders)
+    side = SIDES[folders.pop(at).lower()]
+    return Entry(scan, relative.as_posix(), folders[0] if folders else "", side)
+
+
+def _side_at(folders: Sequence[str]) -> int | None:
+    return next((i for i, folder in enumerate(folders) if folder.lower() in SIDES), None)
+
+
+def _check_depth(root: Path, entries: list[Entry]) -> None:
+    """One folder above everything, then the side, then folders: those are the classes, not the first."""
+    parents = [Path(entry.name).parent.parts for entry in entries]
+    if all(len(one) > 2 and one[0] == parents[0][0] and _side_at(one) == 1 for one in parents):
+        raise _too_deep(root, parents[0])
+
+
+def _too_deep(root: Path, folders: Sequence[str]) -> DataError:
+    at = _side_at(folders) or 0
+    inner = folders[: at if len(folders) > at + 1 else at - 1]
+    return DataError(
+        f"the folder {'/'.join(folders[: at + 1])} lies too deep for a split of this folder",
+        where=root,
+        remedy=f"give {root.joinpath(*inner)}",
+    )
 
 
 def _split(root: Path, entries: list[Entry]) -> npt.NDArray[np.uint8]:
@@ -100,13 +133,14 @@ def _own_split(entries: list[Entry]) -> npt.NDArray[np.uint8]:
     return split
 
 
-def _check_sides(root: Path, entries: list[Entry], split: npt.NDArray[np.uint8]) -> None:
-    """A class folder with test but no train scans is an incomplete copy."""
-    trained = {entry.label for entry, side in zip(entries, split, strict=True) if side == TRAIN}
-    lacking = sorted({entry.label for entry in entries if entry.label} - trained)
-    if lacking:
-        raise DataError(
-            f"class {lacking[0]} has test scans but none for training",
-            where=root,
-            remedy=f"complete it (ModelNet10 and ModelNet40 as OFF: {MODELNET})",
-        )
+def _check_sides(root: Path, entries: list[Entry]) -> None:
+    """Where folders name the side, a class that has one side only is an incomplete copy."""
+    labels = {entry.label for entry in entries if entry.label and entry.side is not None}
+    for number, word in ((TRAIN, "train"), (TEST, "test")):
+        lacking = sorted(labels - {entry.label for entry in entries if entry.side == number})
+        if lacking:
+            raise DataError(
+                f"class {lacking[0]} has no scan below {word}",
+                where=root / lacking[0] if (root / lacking[0]).is_dir() else root,
+                remedy=f"complete it (ModelNet10 and ModelNet40 as OFF: {MODELNET})",
+            )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from foundry_edge_runtime.errors import DataError
+
+_LONGEST = 200
+"""Characters of a name in a list."""
 
 
 def files_digest(paths: Iterable[Path]) -> str:
@@ -55,6 +58,38 @@ def require_all(paths: list[Path], named_in: str, source: str) -> None:
         )
 
 
+def require_plain(names: Iterable[str], where: Path, source: str) -> None:
+    """Check that what a list names are names: no path, which may lead out of the data set.
+
+    Raises:
+        DataError: one is not.
+    """
+    for name in names:
+        if Path(name).name != name or len(name) > _LONGEST:
+            raise DataError(
+                f"names {name[:_LONGEST]!r}, which is no plain name",
+                where=where,
+                remedy=f"get it from {source}",
+            )
+
+
+def require_apart(sides: Sequence[Iterable[str]], where: Path, source: str) -> None:
+    """Check that no shape is both trained on and tested.
+
+    Args:
+        sides: names of the shapes for training, and of those for testing.
+        where: the list of the test side.
+        source: where the data set is to be had.
+
+    Raises:
+        DataError: one is on both sides.
+    """
+    both = sorted(set(sides[0]) & set(sides[1]))
+    if both:
+        problem = f"names {both[0]}, which is in the list for training too"
+        raise DataError(problem, where=where, remedy=f"get it from {source}")
+
+
 def read_lines(path: Path, source: str) -> list[str]:
     """The lines of a text file that are not empty.
 
@@ -72,7 +107,7 @@ def read_lines(path: Path, source: str) -> list[str]:
 
 
 def read_json_list(path: Path, source: str) -> list[str]:
-    """A JSON list of texts.
+    """A JSON list of texts that is not empty.
 
     Raises:
         DataError: it is missing or something else.
@@ -83,4 +118,6 @@ def read_json_list(path: Path, source: str) -> list[str]:
         raise DataError(f"is no JSON ({error})", where=path, remedy=f"get it from {source}") from error
     if not isinstance(content, list) or not all(isinstance(item, str) for item in content):
         raise DataError("is no JSON list of texts", where=path, remedy=f"get it from {source}")
+    if not content:
+        raise DataError("is empty", where=path, remedy=f"get it from {source}")
     return content

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from foundry_edge.data.clouds import rng_of, scan_points, stacked
-from foundry_edge.data.files import read_lines, require_all
-from foundry_edge.data.hdf5 import read_arrays
+from foundry_edge.data.files import read_lines, require_all, require_apart, require_plain
+from foundry_edge.data.hdf5 import integers, joined, read_arrays
 from foundry_edge.data.shape_set import POINTS, TEST, TRAIN, ShapeSet, draw, z_up
 from foundry_edge_runtime.errors import DataError
 from foundry_edge_runtime.pointcloud import FloatArray
@@ -64,11 +64,13 @@ def _is_hdf5(path: Path) -> bool:
 
 def _load_text(root: Path, number: str) -> ShapeSet:
     classes = tuple(read_lines(root / f"modelnet{number}_shape_names.txt", TEXT))
-    ids, split = _names_and_split([read_lines(root / f"modelnet{number}_{s}.txt", TEXT) for s, _ in _SIDES])
-    labels = [name.rsplit("_", 1)[0] for name in ids]
-    unknown = sorted(set(labels) - set(classes))
-    if unknown:
-        raise DataError(f"class {unknown[0]} of the lists is not in the shape names", where=root)
+    lists = [root / f"modelnet{number}_{side}.txt" for side, _ in _SIDES]
+    sides = [read_lines(path, TEXT) for path in lists]
+    for path, names in zip(lists, sides, strict=True):
+        _check_names(names, classes, path)
+    require_apart(sides, lists[1], TEXT)
+    ids, split = _names_and_split(sides)
+    labels = [_class(name) for name in ids]
     paths = [root / label / f"{name}.txt" for label, name in zip(labels, ids, strict=True)]
     require_all(paths, f"the split of modelnet{number}", TEXT)
     return ShapeSet(
@@ -79,6 +81,18 @@ def _load_text(root: Path, number: str) -> ShapeSet:
         split=split,
         ids=ids,
     )
+
+
+def _class(name: str) -> str:
+    return name.rsplit("_", 1)[0]
+
+
+def _check_names(names: list[str], classes: tuple[str, ...], where: Path) -> None:
+    require_plain(names, where, TEXT)
+    unknown = [name for name in names if _class(name) not in classes]
+    if unknown:
+        problem = f"names {unknown[0]}, but {_class(unknown[0])} is not in the shape names"
+        raise DataError(problem, where=where, remedy=f"get it from {TEXT}")
 
 
 def _names_and_split(sides: list[list[str]]) -> tuple[tuple[str, ...], npt.NDArray[np.uint8]]:
@@ -92,6 +106,7 @@ def _load_hdf5(root: Path) -> ShapeSet:
     points: list[FloatArray] = []
     labels: list[npt.NDArray[np.int64]] = []
     ids: list[list[str]] = []
+    read: list[Path] = []
     for side, _ in _SIDES:
         ids.append([])
         files = [root / Path(line).name for line in read_lines(root / f"{side}_files.txt", HDF5)]
@@ -99,13 +114,12 @@ def _load_hdf5(root: Path) -> ShapeSet:
         for file in files:
             found = read_arrays(file, ("data", "label"), HDF5)
             points.append(shuffled(np.asarray(found["data"], dtype=np.float32), file.stem))
-            labels.append(found["label"].reshape(-1).astype(np.int64))
+            labels.append(integers(found["label"], "label", (len(points[-1]),), len(classes), file, HDF5))
+            read.append(file)
             ids[-1] += [f"{file.stem}/{i}" for i in range(len(points[-1]))]
     names, split = _names_and_split(ids)
-    label = np.concatenate(labels)
-    if label.min() < 0 or label.max() >= len(classes):
-        raise DataError(f"a label is {label.max()}, but there are {len(classes)} shape names", where=root)
-    return ShapeSet("modelnet40", z_up(np.concatenate(points), "y"), label, classes, split, names)
+    xyz = z_up(joined(points, read, HDF5), "y")
+    return ShapeSet("modelnet40", xyz, np.concatenate(labels), classes, split, names)
 
 
 def shuffled(xyz: FloatArray, name: str) -> FloatArray:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from foundry_edge.data.archive import BROKEN, Array, claimed_shape, read_archive, reason_of
+from foundry_edge.data.numbers import MOST, whole_numbers
 from foundry_edge.data.shape_set import ShapeSet, z_up
 from foundry_edge_runtime.errors import DataError
 from foundry_edge_runtime.files import replacing
@@ -19,13 +20,16 @@ _Y_UP = frozenset({"ldraw", "parts_ldraw", "furniture"})
 _STEPS = 32767
 """int16 steps from the centre of the unit ball to its surface."""
 
-Arrays = dict[str, npt.NDArray[np.generic]]
+Arrays = dict[str, Array]
 
 
 _ARRAYS = frozenset(
     {"points", "label", "classes", "split", "id", "up", "part", "part_names", "part_category"}
 )
 """What is read; whatever else a file holds stays packed."""
+
+_KINDS = "biufUS"
+"""Kinds of dtype they may have: numbers and texts."""
 
 
 def load_npz(path: str | Path) -> ShapeSet:
@@ -40,15 +44,23 @@ def load_npz(path: str | Path) -> ShapeSet:
     """
     path = Path(path)
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
-            return _shape_set(path.stem, {name: data[name] for name in data.files if name in _ARRAYS})
+        found = read_archive(path, _ARRAYS, _KINDS)
+        return _shape_set(path.stem, {name: _decoded(array) for name, array in found.items()})
     except FileNotFoundError:
         raise DataError(
             "no such data set", where=path, remedy="give an .npz file or a folder of them"
         ) from None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = f"not a data set of this form ({error})"
+    except BROKEN as error:
+        reason = f"not a data set of this form ({reason_of(error)})"
         raise DataError(reason, where=path, remedy="see docs/data.md for the arrays it must hold") from error
+
+
+def is_set(path: Path) -> bool:
+    """Whether an .npz file has the points of many shapes; one with the points of one shape is a scan."""
+    try:
+        return len(claimed_shape(path, "points")) == 3
+    except BROKEN:
+        return False
 
 
 def save_npz(path: Path, shapes: ShapeSet) -> None:
@@ -74,11 +86,17 @@ def save_npz(path: Path, shapes: ShapeSet) -> None:
 
 
 def _shape_set(name: str, data: Arrays) -> ShapeSet:
-    points = data["points"]
-    if points.dtype != np.int16 or points.ndim != 3 or points.shape[2] != 3 or not len(points):
-        raise ValueError(f"'points' is {points.dtype} {points.shape}, expected int16 (M, P, 3)")
+    points = data.get("points")
+    if points is None:
+        raise ValueError("it lacks 'points'")
+    if points.dtype != np.int16 or points.ndim != 3 or points.shape[2] != 3 or not points.size:
+        raise ValueError(
+            f"'points' is {points.dtype} {points.shape}, expected int16 (M, P, 3), none of them 0"
+        )
     count = len(points)
     up = str(data["up"]) if "up" in data else ("y" if name in _Y_UP else "z")
+    if up not in ("y", "z"):
+        raise ValueError(f"'up' is {up!r}, expected 'y' or 'z'")
     ids = data["id"] if "id" in data else np.arange(count)
     if ids.shape != (count,):
         raise ValueError(f"'id' is of shape {ids.shape}, expected ({count},)")
@@ -97,10 +115,17 @@ def _shape_set(name: str, data: Arrays) -> ShapeSet:
     )
 
 
+def _decoded(array: Array) -> Array:
+    """Texts that are kept as bytes as texts; any other array as it is."""
+    return np.char.decode(array.astype(np.bytes_), "utf-8") if array.dtype.kind == "S" else array
+
+
 def _labels(data: Arrays, count: int) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
     """Labels (M,), and the names of their classes: numbers where the file names none."""
     classes = _names(data, "classes")
-    label = _integers(data, "label", count, -1, -1, len(classes) - 1 if classes else None)
+    if len(set(classes)) < len(classes):
+        raise ValueError("'classes' holds a name twice")
+    label = _integers(data, "label", count, -1, -1, len(classes) - 1 if classes else MOST)
     return label, classes or tuple(str(i) for i in range(int(label.max()) + 1))
 
 
@@ -121,29 +146,16 @@ def _names(data: Arrays, name: str) -> tuple[str, ...]:
 
 
 def _integers(
-    data: Arrays, name: str, count: int, missing: int, low: int, high: int | None
+    data: Arrays, name: str, count: int, missing: int, low: int, high: int
 ) -> npt.NDArray[np.int64]:
     """The array ``name`` (count,) of whole numbers from ``low`` to ``high``, all ``missing`` if not there."""
-    found = data.get(name, np.full(count, missing))
-    if found.shape != (count,) or found.dtype.kind not in "biuf":
-        raise ValueError(f"'{name}' is {found.dtype} {found.shape}, expected integers ({count},)")
-    with np.errstate(invalid="ignore"):
-        whole = found.astype(np.int64)
-    least, most = int(whole.min()), int(whole.max())
-    if not np.array_equal(whole, found) or least < low or (high is not None and most > high):
-        expected = f"whole numbers from {low}" + (f" to {high}" if high is not None else "")
-        raise ValueError(f"'{name}' holds {found.min()} to {found.max()}, expected {expected}")
-    return whole
+    return whole_numbers(data.get(name, np.full(count, missing)), name, (count,), low, high)
 
 
-def _parts(data: Arrays) -> tuple[npt.NDArray[np.uint8] | None, tuple[str, ...]]:
+def _parts(data: Arrays) -> tuple[npt.NDArray[np.unsignedinteger[Any]] | None, tuple[str, ...]]:
     if "part" not in data:
         return None, ()
-    part = data["part"]
-    if part.shape != data["points"].shape[:2] or part.dtype.kind not in "iu":
-        raise ValueError(f"'part' is {part.dtype} {part.shape}, expected integers {data['points'].shape[:2]}")
-    low, high = int(part.min()), int(part.max())
-    names = _names(data, "part_names") or tuple(str(i) for i in range(high + 1))
-    if low < 0 or high >= len(names):
-        raise ValueError(f"'part' holds {low} to {high}, but there are {len(names)} part_names")
-    return part.astype(np.uint8), names
+    names = _names(data, "part_names")
+    part = whole_numbers(data["part"], "part", data["points"].shape[:2], 0, len(names) - 1 if names else MOST)
+    names = names or tuple(str(i) for i in range(int(part.max()) + 1))
+    return part.astype(np.min_scalar_type(len(names) - 1)), names

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foundry_edge.data.hdf5 import read_arrays
+from foundry_edge.data.hdf5 import integers, joined, read_arrays
 from foundry_edge.data.modelnet import shuffled
 from foundry_edge.data.shape_set import TEST, TRAIN, ShapeSet, z_up
 from foundry_edge_runtime.errors import DataError
@@ -76,20 +76,17 @@ def _folders(path: Path) -> list[Path]:
 
 def _variant(folder: Path, suffix: str) -> ShapeSet:
     points, labels, split, ids = [], [], [], []
-    for side, number in _SIDES:
-        file = folder / f"{side}{suffix}.h5"
+    files = [folder / f"{side}{suffix}.h5" for side, _ in _SIDES]
+    for file, (_, number) in zip(files, _SIDES, strict=True):
         found = read_arrays(file, ("data", "label"), SOURCE)
         points.append(shuffled(np.asarray(found["data"], dtype=np.float32), file.stem))
-        labels.append(found["label"].reshape(-1).astype(np.int64))
+        labels.append(integers(found["label"], "label", (len(points[-1]),), len(CLASSES), file, SOURCE))
         split += [number] * len(points[-1])
         ids += [f"{file.stem}/{i}" for i in range(len(points[-1]))]
-    label = np.concatenate(labels)
-    if label.min() < 0 or label.max() >= len(CLASSES):
-        raise DataError(f"a label is {label.max()}, expected 0 to {len(CLASSES) - 1}", where=folder)
     return ShapeSet(
         name=_name(folder, suffix),
-        xyz=z_up(np.concatenate(points), "y"),
-        label=label,
+        xyz=z_up(joined(points, files, SOURCE), "y"),
+        label=np.concatenate(labels),
         classes=CLASSES,
         split=np.array(split, dtype=np.uint8),
         ids=tuple(ids),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,7 @@ class ShapeSet:
         classes: class names.
         split: (M,) uint8, 0 train, 1 test.
         ids: identifier of each shape in its source.
-        part_label: (M, P) uint8, indexes ``part_names``; None when the set has no part labels.
+        part_label: (M, P) unsigned, indexes ``part_names``; None when the set has no part labels.
         part_names: names of the parts.
         part_category: for each part the class it belongs to; empty when any class may have any part.
     """
@@ -41,7 +42,7 @@ class ShapeSet:
     classes: tuple[str, ...]
     split: npt.NDArray[np.uint8]
     ids: tuple[str, ...]
-    part_label: npt.NDArray[np.uint8] | None = None
+    part_label: npt.NDArray[np.unsignedinteger[Any]] | None = None
     part_names: tuple[str, ...] = ()
     part_category: tuple[int, ...] = ()
 

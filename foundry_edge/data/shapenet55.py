@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from foundry_edge.data.clouds import scan_points, stacked
-from foundry_edge.data.files import read_lines, require, require_all
+from foundry_edge.data.files import read_lines, require, require_all, require_apart, require_plain
 from foundry_edge.data.shape_set import POINTS, TEST, TRAIN, ShapeSet, z_up
 from foundry_edge.data.shapenet import SYNSETS
 from foundry_edge_runtime.errors import DataError
@@ -39,7 +39,10 @@ def load(path: Path) -> list[ShapeSet]:
     lists = path / _LISTS if (path / _LISTS).is_dir() else path
     root = path.parent if path.name == _LISTS and not (path / _CLOUDS).is_dir() else path
     clouds = require(root / _CLOUDS, SOURCE)
-    sides = [read_lines(lists / f"{side}.txt", SOURCE) for side in ("train", "test")]
+    listed = [lists / f"{side}.txt" for side in ("train", "test")]
+    sides = [read_lines(file, SOURCE) for file in listed]
+    labels = [label for file, side in zip(listed, sides, strict=True) for label in _classes(side, file)]
+    require_apart(sides, listed[1], SOURCE)
     names = [name for side in sides for name in side]
     paths = [clouds / name for name in names]
     require_all(paths, "the split", SOURCE)
@@ -49,7 +52,7 @@ def load(path: Path) -> list[ShapeSet]:
         ShapeSet(
             name="shapenet55",
             xyz=z_up(xyz, "y"),
-            label=np.array([classes.index(_class(name, lists)) for name in names], dtype=np.int64),
+            label=np.array([classes.index(label) for label in labels], dtype=np.int64),
             classes=classes,
             split=np.repeat(np.array([TRAIN, TEST], dtype=np.uint8), [len(side) for side in sides]),
             ids=tuple(Path(name).stem for name in names),
@@ -57,8 +60,11 @@ def load(path: Path) -> list[ShapeSet]:
     ]
 
 
-def _class(name: str, lists: Path) -> str:
-    synset = name.partition("-")[0]
-    if synset not in SYNSETS:
-        raise DataError(f"{name!r} begins with no category of ShapeNet", where=lists)
-    return SYNSETS[synset]
+def _classes(names: list[str], where: Path) -> list[str]:
+    require_plain(names, where, SOURCE)
+    synsets = [name.partition("-")[0] for name in names]
+    for name, synset in zip(names, synsets, strict=True):
+        if synset not in SYNSETS:
+            problem = f"names {name!r}, which begins with no category of ShapeNet"
+            raise DataError(problem, where=where, remedy=f"get it from {SOURCE}")
+    return [SYNSETS[synset] for synset in synsets]

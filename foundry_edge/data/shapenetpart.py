@@ -14,14 +14,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from foundry_edge.data.archive import Array
 from foundry_edge.data.clouds import rng_of, stacked
-from foundry_edge.data.files import read_json_list, read_lines, require, require_all
-from foundry_edge.data.hdf5 import read_arrays
-from foundry_edge.data.shape_set import POINTS, TEST, TRAIN, ShapeSet, draw, z_up
+from foundry_edge.data.files import (
+    read_json_list,
+    read_lines,
+    require,
+    require_all,
+    require_apart,
+    require_plain,
+)
+from foundry_edge.data.hdf5 import integers, joined, read_arrays
+from foundry_edge.data.shape_set import POINTS, TEST, TRAIN, Labels, ShapeSet, draw, z_up
 from foundry_edge.data.shapenet import PARTS, SYNSETS
-from foundry_edge_runtime.errors import DataError
+from foundry_edge_runtime.errors import DataError, ScanError
 from foundry_edge_runtime.pointcloud import FloatArray
 from foundry_edge_runtime.readers import read_points
 
@@ -49,7 +56,6 @@ def load(path: Path) -> list[ShapeSet]:
 
     Raises:
         DataError: a file is missing or not of this form.
-        ScanError: a text file cannot be read.
     """
     hdf5 = any(path.glob("*_hdf5_file_list.txt")) or path.name == _HDF5_FOLDER
     return [_load_hdf5(path) if hdf5 else _load_text(path)]
@@ -60,35 +66,60 @@ def _load_text(root: Path) -> ShapeSet:
     entries = [
         (root / synset / f"{name}.txt", synset, side)
         for word, side in _SIDES
-        for _, synset, name in map(_parsed, read_json_list(lists / f"shuffled_{word}_file_list.json", TEXT))
+        for synset, name in _listed(lists / f"shuffled_{word}_file_list.json")
     ]
     paths = [path for path, _, _ in entries]
     require_all(paths, "the split", TEXT)
+    sides = [[f"{s}/{path.stem}" for path, s, at in entries if at == side] for side in (TRAIN, TEST)]
+    require_apart(sides, lists / "shuffled_test_file_list.json", TEXT)
     table = stacked(paths, _labelled_cloud, f"labelled {POINTS}")
     order = list(PARTS)
+    label = np.array([order.index(synset) for _, synset, _ in entries], dtype=np.int64)
     return _set(
         xyz=table[..., :3],
-        part=table[..., 3],
-        label=np.array([order.index(synset) for _, synset, _ in entries], dtype=np.int64),
+        part=_parts(table[..., 3], label, paths),
+        label=label,
         split=[side for _, _, side in entries],
         ids=tuple(f"{synset}/{path.stem}" for path, synset, _ in entries),
-        root=root,
     )
 
 
-def _parsed(line: str) -> tuple[str, str, str]:
-    words = line.split("/")
-    if len(words) != 3 or words[1] not in PARTS:
-        raise DataError(
-            f"the split names {line!r}, expected shape_data/<category of ShapeNetPart>/<id>",
-            remedy=f"get it from {TEXT}",
-        )
-    return words[0], words[1], words[2]
+def _listed(path: Path) -> list[tuple[str, str]]:
+    """Category and name of every shape of a list."""
+    lines = [line.split("/") for line in read_json_list(path, TEXT)]
+    for words in lines:
+        if len(words) != 3 or words[1] not in PARTS:
+            raise DataError(
+                f"names {'/'.join(words)!r}, expected shape_data/<category of ShapeNetPart>/<id>",
+                where=path,
+                remedy=f"get it from {TEXT}",
+            )
+    require_plain([words[2] for words in lines], path, TEXT)
+    return [(words[1], words[2]) for words in lines]
+
+
+def _parts(part: FloatArray, label: Labels, paths: list[Path]) -> Labels:
+    """Parts (M, P) of the text form, each of its shape's category."""
+    category = np.array(PART_CATEGORY)
+    low, high = (np.searchsorted(category, label, side)[:, None] for side in ("left", "right"))
+    wrong = ~((part >= low) & (part < high) & (part == np.floor(part)))  # NaN compares false
+    bad = np.flatnonzero(wrong.any(axis=1))
+    if len(bad):
+        i = bad[0]
+        span = f"{CLASSES[label[i]]} has the parts {low[i, 0]} to {high[i, 0] - 1}"
+        problem = f"a part is numbered {part[i][wrong[i]][0]:g}, but {span}"
+        raise DataError(problem, where=paths[i], remedy=f"get it from {TEXT}")
+    return part.astype(np.int64)
 
 
 def _labelled_cloud(path: Path) -> FloatArray:
     """(2048, 4) float32: points in random order, centred, largest radius 1, and their part."""
-    cloud = read_points(path, columns=_COLUMNS)
+    try:
+        cloud = read_points(path, columns=_COLUMNS)
+    except ScanError as error:
+        reason = error.problem.replace("--columns names", "the data set has")
+        problem = f"expected rows {' '.join(_COLUMNS)} ({reason})"
+        raise DataError(problem, where=path, remedy=f"get it from {TEXT}") from error
     xyz, index = draw(cloud.xyz, POINTS, rng_of(path.stem))
     part = np.asarray(cloud.attributes["part"], dtype=np.float32)[index]
     return np.concatenate([xyz, part[:, None]], axis=1)
@@ -96,45 +127,41 @@ def _labelled_cloud(path: Path) -> FloatArray:
 
 def _load_hdf5(root: Path) -> ShapeSet:
     points, parts, labels, split, ids = [], [], [], [], []
+    read: list[Path] = []
     for word, side in _SIDES:
         listed = f"{word}_hdf5_file_list.txt"
         files = [root / Path(line).name for line in read_lines(root / listed, HDF5)]
         require_all(files, listed, HDF5)
         for file in files:
             found = read_arrays(file, ("data", "label", "pid"), HDF5)
-            xyz, part = _shuffled(found["data"], found["pid"], file.stem)
+            count, shape = len(PART_NAMES), found["data"].shape[:2]
+            pid = integers(found["pid"], "pid", shape, count, file, HDF5)
+            xyz, part = _shuffled(found["data"], pid, file.stem)
             points.append(xyz)
             parts.append(part)
-            labels.append(found["label"].reshape(-1).astype(np.int64))
+            labels.append(integers(found["label"], "label", shape[:1], len(CLASSES), file, HDF5))
+            read.append(file)
             split += [side] * len(xyz)
             ids += [f"{file.stem}/{i}" for i in range(len(xyz))]
-    part, label = np.concatenate(parts), np.concatenate(labels)
-    return _set(np.concatenate(points), part, label, split, tuple(ids), root)
+    xyz = joined(points, read, HDF5)
+    return _set(xyz, np.concatenate(parts), np.concatenate(labels), split, tuple(ids))
 
 
-Array = npt.NDArray[np.generic]
-
-
-def _shuffled(data: Array, pid: Array, name: str) -> tuple[FloatArray, FloatArray]:
-    if pid.shape != data.shape[:2]:
-        raise DataError(f"'pid' is {pid.shape}, expected {data.shape[:2]}", where=name)
+def _shuffled(data: Array, pid: Labels, name: str) -> tuple[FloatArray, Labels]:
     rng, draws = rng_of(name), []
     for cloud in np.asarray(data, dtype=np.float32):
         draws.append(draw(cloud, len(cloud), rng))
     part = np.stack([row[index] for row, (_, index) in zip(pid, draws, strict=True)])
-    return np.stack([xyz for xyz, _ in draws]), part.astype(np.float32)
+    return np.stack([xyz for xyz, _ in draws]), part
 
 
 def _set(
     xyz: FloatArray,
-    part: FloatArray,
-    label: npt.NDArray[np.int64],
+    part: Labels,
+    label: Labels,
     split: list[int],
     ids: tuple[str, ...],
-    root: Path,
 ) -> ShapeSet:
-    _require_range(part, len(PART_NAMES), "a part", root)
-    _require_range(label, len(CLASSES), "a category", root)
     return ShapeSet(
         name="shapenetpart",
         xyz=z_up(np.ascontiguousarray(xyz), "y"),
@@ -146,13 +173,3 @@ def _set(
         part_names=PART_NAMES,
         part_category=PART_CATEGORY,
     )
-
-
-def _require_range(values: Array, count: int, what: str, root: Path) -> None:
-    numbers = np.asarray(values, dtype=np.float64)
-    if numbers.min() < 0 or numbers.max() >= count:
-        raise DataError(
-            f"{what} is numbered {numbers.min():.0f} to {numbers.max():.0f}, expected 0 to {count - 1}",
-            where=root,
-            remedy=f"get it from {TEXT}",
-        )

@@ -6,16 +6,12 @@ Any foundation model can teach this way, however large: it runs once, anywhere, 
 
 from __future__ import annotations
 
-import math
-import struct
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from foundry_edge.data.archive import BROKEN, read_archive, reason_of
 from foundry_edge_runtime.errors import DataError, InputError
 from foundry_edge_runtime.grouping import nearest_neighbours
 from foundry_edge_runtime.interpolation import NEIGHBOURS, inverse_distance
@@ -25,16 +21,6 @@ from foundry_edge_runtime.readers import find_scans
 FAR = 0.25
 """Largest median distance from a group centre to the features, as a share of the scan's radius."""
 _REMEDY = "save xyz (n, 3) and features (n, D), numbers, with numpy.savez; see docs/teachers.md"
-_BROKEN = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-    zipfile.BadZipFile,
-)
 
 
 @dataclass(frozen=True)
@@ -95,11 +81,13 @@ def read_features(path: Path) -> PointFeatures:
         DataError: damaged, or an array is missing, of another shape, or not of finite numbers.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            xyz, features = (_array(archive, name) for name in ("xyz", "features"))
-    except _BROKEN as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"no file of features ({reason})", where=path, remedy=_REMEDY) from error
+        arrays = read_archive(path, ("xyz", "features"))
+    except BROKEN as error:
+        raise DataError(f"no file of features ({reason_of(error)})", where=path, remedy=_REMEDY) from error
+    lacking = [name for name in ("xyz", "features") if name not in arrays]
+    if lacking:
+        raise DataError(f"no file of features (it lacks {lacking[0]})", where=path, remedy=_REMEDY)
+    xyz, features = arrays["xyz"], arrays["features"]
     if (
         xyz.ndim != 2
         or xyz.shape[1] != 3
@@ -113,26 +101,6 @@ def read_features(path: Path) -> PointFeatures:
     if not (np.isfinite(result.xyz).all() and np.isfinite(result.features).all()):
         raise DataError("xyz or features hold NaN or infinity", where=path, remedy="leave such points out")
     return result
-
-
-def _array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[np.generic]:
-    entry = archive.getinfo(f"{name}.npy")
-    with archive.open(entry) as stream:
-        version = np.lib.format.read_magic(stream)
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, fortran, dtype = read_header(stream)
-        if dtype.kind not in "fiu":
-            raise ValueError(f"{name} is of dtype {dtype}")
-        count = math.prod(shape)
-        if not 0 <= count * dtype.itemsize <= entry.file_size:
-            raise ValueError(
-                f"{name} claims the shape {list(shape)}, which its {entry.file_size} bytes cannot hold"
-            )
-        flat = np.frombuffer(stream.read(count * dtype.itemsize), dtype, count)
-    return flat.reshape(shape, order="F" if fortran else "C")
 
 
 def interpolate(found: PointFeatures, places: DoubleArray, radius: float, where: Path) -> FloatArray:

@@ -57,10 +57,16 @@ def modelnet_hdf5(root: Path) -> Path:
     return root
 
 
-def write_h5(path: Path, labels: np.ndarray, pid: np.ndarray | None = None, points: int = 64) -> None:
+def write_h5(
+    path: Path,
+    labels: np.ndarray,
+    pid: np.ndarray | None = None,
+    points: int = 64,
+    xyz: np.ndarray | None = None,
+) -> None:
     """One HDF5 file of as many clouds as there are labels."""
     with h5py.File(path, "w") as file:
-        file["data"] = np.stack([cloud(points, i) for i in range(len(labels))])
+        file["data"] = xyz if xyz is not None else np.stack([cloud(points, i) for i in range(len(labels))])
         file["label"] = labels
         if pid is not None:
             file["pid"] = pid

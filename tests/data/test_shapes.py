@@ -54,14 +54,14 @@ def test_points_of_another_form_are_refused(tmp_path: Path, points: np.ndarray) 
 @pytest.mark.parametrize(
     ("arrays", "named"),
     [
-        ({"label": [1, 2, 3], "classes": ["a", "b", "c"]}, "'label' holds 1 to 3, expected .* from -1 to 2"),
-        ({"label": [0, -2, 1]}, "'label' holds -2 to 1"),
+        ({"label": [1, 2, 3], "classes": ["a", "b", "c"]}, "'label' holds 3, expected .* from -1 to 2"),
+        ({"label": [0, -2, 1]}, "'label' holds -2, expected"),
         ({"label": [0, 1]}, r"'label' is int64 \(2,\), expected integers \(3,\)"),
-        ({"label": [0.5, 1, 1]}, "'label' holds 0.5 to 1.0, expected whole numbers"),
+        ({"label": [0.5, 1, 1]}, "'label' holds 0.5, expected whole numbers"),
         ({"label": ["a", "b", "c"]}, "'label' is <U1"),
         ({"classes": "chair"}, "'classes' is of shape"),
         ({"split": [0, 1]}, "'split' is int64"),
-        ({"split": [0, 1, 2]}, "'split' holds 0 to 2, expected whole numbers from 0 to 1"),
+        ({"split": [0, 1, 2]}, "'split' holds 2, expected whole numbers from 0 to 1"),
         ({"id": ["a", "b"]}, "'id' is of shape"),
         ({"part": PLAIN, "part_category": [0, 0], "label": [0, 0, 0]}, "'part_category' is"),
         (

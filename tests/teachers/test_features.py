@@ -222,7 +222,7 @@ Write = Callable[[Path], object]
 BAD: dict[str, tuple[Write, str]] = {
     "no archive": (lambda path: path.write_bytes(b"hello"), "no file of features"),
     "empty": (lambda path: path.write_bytes(b""), "no file of features"),
-    "one array": (lambda path: np.savez(path, xyz=np.ones((3, 3))), "features.npy"),
+    "one array": (lambda path: np.savez(path, xyz=np.ones((3, 3))), "lacks features"),
     "two points": (
         lambda path: np.savez(path, xyz=np.ones((3, 3)), features=np.ones((2, 4))),
         r"xyz \[3, 3\]",

@@ -5,7 +5,7 @@ reader, and judges the points under one policy. Readers are one module per forma
 """
 
 from foundry_edge_runtime.readers.arrays import as_cloud
-from foundry_edge_runtime.readers.folders import find_scans
+from foundry_edge_runtime.readers.folders import find_scans, is_scan_name
 from foundry_edge_runtime.readers.reading import read_points, read_scans
 
-__all__ = ["as_cloud", "find_scans", "read_points", "read_scans"]
+__all__ = ["as_cloud", "find_scans", "is_scan_name", "read_points", "read_scans"]

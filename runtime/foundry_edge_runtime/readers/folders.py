@@ -39,6 +39,12 @@ def find_scans(folder: str | os.PathLike[str]) -> list[Path]:
     return _each_once(sorted(path for path in found if _looks_like_scan(path)))
 
 
+def is_scan_name(path: Path) -> bool:
+    """Whether a name ends as scans do; those that other files have too do not count."""
+    suffix = path.suffix.lower()
+    return suffix in SUFFIXES and suffix not in _AMBIGUOUS
+
+
 def is_object(uri: str) -> bool:
     """Whether a URI names one object, and not a prefix; errors as those of `find_objects`."""
     from foundry_edge_runtime.readers.objects import is_single  # noqa: PLC0415 - an extra
