@@ -24,7 +24,7 @@ from foundry_edge.training.engine import train
 from foundry_edge.training.jepa import JointEmbedding
 from foundry_edge.training.mae import MaskedReconstruction
 from foundry_edge.training.plot import plot_loss
-from foundry_edge.training.processes import is_main_process
+from foundry_edge.training.processes import check_device, is_main_process
 from foundry_edge.training.report import Report, chained
 from foundry_edge.training.settings import TrainSettings, write_settings
 from foundry_edge.training.watch import ValidationProbe, validation_probes, watch_collapse, watch_probes
@@ -96,7 +96,8 @@ def pretrain(
 
     Args:
         data: .npz data sets or folders of them; None is the embedded sample set.
-        out: folder for config.json, model.safetensors, log.jsonl, loss.png and checkpoints.
+        out: folder for config.json, model.safetensors, log.jsonl, loss.png and checkpoints. A model that is
+            there is kept in its folder previous.
         config: sizes of the teacher.
         objective: "staged" (MAE, then JEPA), "mae" or "jepa".
         epochs: passes over the corpus, all stages together.
@@ -108,9 +109,11 @@ def pretrain(
     Raises:
         DataError: nothing to train on, or the loss diverged.
         CheckpointError: the checkpoint to resume from is damaged or of another run.
+        EnvironmentFault: there is no such accelerator here.
     """
     started = time.perf_counter()
     settings = (settings or TrainSettings(batch=32, learning_rate=5e-4)).resolved()
+    check_device(settings)
     sets = [load_samples()] if data is None else load_sets(data)
     sides = training_side(sets)
     if not sum(map(len, sides)):
