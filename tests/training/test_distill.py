@@ -175,6 +175,13 @@ def test_an_accelerator_that_is_not_there_is_named_before_anything_is_written(
         checked(TrainSettings, accelerator="tpu")
 
 
+def test_a_student_is_no_teacher_and_the_other_way_round() -> None:
+    with pytest.raises(CheckpointError, match=r"embedded:student: is of kind student, not a teacher; give a"):
+        load_teacher("embedded:student")
+    with pytest.raises(CheckpointError, match=r"embedded:teacher: is of kind teacher, not a student; give a"):
+        load_student("embedded:teacher")
+
+
 def test_a_missing_teacher_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nowhere"):
         distill(tmp_path / "nowhere", out=tmp_path / "out")
