@@ -24,8 +24,8 @@ from foundry_edge_runtime.readers import find_scans
 
 FAR = 0.25
 """Largest distance from a group centre to the features, as a share of the scan's radius ..."""
-NEAR = 0.9
-"""... that this share of the centres must keep."""
+NEAR, NEAR_SPARSE, DENSE = 0.9, 0.5, 4
+"""... that this share of the centres must keep; the lower one below this many featured points a centre."""
 FLOAT32 = float(np.finfo(np.float32).max)
 _REMEDY = "save xyz (n, 3) and features (n, D), numbers, with numpy.savez; see docs/teachers.md"
 _BROKEN = (
@@ -169,11 +169,12 @@ def interpolate(found: PointFeatures, places: DoubleArray, radius: float, where:
     points, centers = (np.asarray(x - middle, dtype=np.float32) for x in (found.xyz, places))
     index = nearest_neighbours(points, centers, min(NEIGHBOURS, len(points)))
     square = ((points[index].astype(np.float64) - centers[:, None]) ** 2).sum(axis=2)
-    if np.mean(np.sqrt(square[:, 0]) <= FAR * radius) < NEAR:
+    least = NEAR if len(points) >= DENSE * len(centers) else NEAR_SPARSE
+    if np.mean(np.sqrt(square[:, 0]) <= FAR * radius) < least:
         raise DataError(
             "the features do not lie where the scan does, or cover only a part of it",
             where=where,
-            remedy="give xyz in the coordinates of the scan's file",
+            remedy="give points all over the scan, in the coordinates of its file",
         )
     weight = inverse_distance(square / max(radius, 1e-30) ** 2)
     return np.asarray((found.features[index] * weight[:, :, None]).sum(axis=1), dtype=np.float32)
