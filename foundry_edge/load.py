@@ -61,6 +61,7 @@ def load_teacher(name: str | Path = "embedded:teacher", *, heads: int | None = N
     if Path(name).is_file():
         return published_teacher(name, heads)
     folder = model_folder(name)
+    _refuse_other(name, folder, "teacher")
     teacher = Teacher(load_config(folder, TeacherConfig))
     load_weights(folder, teacher)
     return teacher.requires_grad_(False)
@@ -95,6 +96,7 @@ def load_student(name: str | Path = "embedded:student") -> Student:
         CheckpointError: missing, damaged or of another kind; the message names file and field.
     """
     folder = model_folder(name)
+    _refuse_other(name, folder, "student")
     config = load_config(folder, StudentConfig)
     if config.method != "dso":
         raise CheckpointError(
@@ -132,6 +134,21 @@ class _Kind(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     kind: str
+
+
+class _AnyKind(_Kind):
+    kind: str = ""
+
+
+def _refuse_other(name: str | Path, folder: Path, wanted: str) -> None:
+    """A model of another kind is told as what it is."""
+    kind = load_config(folder, _AnyKind).kind
+    if kind != wanted and kind in ("teacher", *KINDS):
+        raise CheckpointError(
+            f"is of kind {kind}, not a {wanted}",
+            where=name,
+            remedy=f"give a {wanted}, for example {EMBEDDED}{wanted}",
+        )
 
 
 def load_model(name: str | Path) -> Model:

@@ -27,7 +27,11 @@ def pretrain(
     data: options.Data = None,
     out: Annotated[Path, typer.Option(help="Folder for the teacher.")] = Path("foundry-out/teacher"),
     objective: Annotated[
-        str, typer.Option(help="staged (mae, then jepa; the better of the two is kept), mae or jepa.")
+        str,
+        typer.Option(
+            help="staged (mae, then jepa; the better of the two by validation probes is kept; mae alone "
+            "where no set has the labels for a probe), mae or jepa."
+        ),
     ] = "staged",
     epochs: Annotated[
         float, typer.Option(help="Passes over the data, all stages together.", min=0.01)
@@ -71,7 +75,7 @@ def pretrain(
     console = output.stdout()
     probes = (
         ", ".join(f"{name} {value:.1f} %" for name, value in report.probes.items())
-        or "none (no labelled set)"
+        or f"none ({report.unprobed})"
     )
     console.print(
         f"Trained on {report.shapes} shapes in {report.seconds:.0f} s; the teacher after "

@@ -15,6 +15,19 @@ MAX_WIDTH, MAX_DEPTH = 1 << 14, 1 << 10
 _BLOCK = re.compile(r"encoder\.blocks\.(\d{1,6})\.")
 
 
+class TensorError(ValueError):
+    """A tensor that decides a size is missing or of another form.
+
+    Attributes:
+        name: ours.
+        problem: None where it is missing.
+    """
+
+    def __init__(self, name: str, problem: str | None = None) -> None:
+        self.name, self.problem = name, problem
+        super().__init__(f"{name} {problem or 'is missing'}")
+
+
 def infer(shapes: Mapping[str, Shape], settings: Settings) -> TeacherConfig:
     """The configuration whose `Teacher` has tensors of these names and shapes.
 
@@ -23,7 +36,8 @@ def infer(shapes: Mapping[str, Shape], settings: Settings) -> TeacherConfig:
         settings: what the tensors do not show; ``heads`` must be known.
 
     Raises:
-        ValueError: a tensor that decides a size is missing, or heads do not divide the width.
+        TensorError: a tensor that decides a size is missing or of another form.
+        ValueError: heads do not divide the width, or a size is out of range.
     """
     (width,) = _shape(shapes, "encoder.norm.weight", 1)
     if settings.heads is None or width % settings.heads:
@@ -49,9 +63,9 @@ def infer(shapes: Mapping[str, Shape], settings: Settings) -> TeacherConfig:
 
 def _shape(shapes: Mapping[str, Shape], name: str, dimensions: int) -> Shape:
     if name not in shapes:
-        raise ValueError(f"{name} is missing")
+        raise TensorError(name)
     if len(shapes[name]) != dimensions:
-        raise ValueError(f"{name}: expected {dimensions} dimensions, found {list(shapes[name])}")
+        raise TensorError(name, f"should have {dimensions} dimensions, found {list(shapes[name])}")
     return shapes[name]
 
 

@@ -19,7 +19,10 @@ from foundry_edge_runtime.pointcloud import DoubleArray, FloatArray
 from foundry_edge_runtime.readers import find_scans
 
 FAR = 0.25
-"""Largest median distance from a group centre to the features, as a share of the scan's radius."""
+"""Largest distance from a group centre to the features, as a share of the scan's radius ..."""
+NEAR, NEAR_SPARSE, DENSE = 0.9, 0.5, 4
+"""... that this share of the centres must keep; the lower one below this many featured points a centre."""
+FLOAT32 = float(np.finfo(np.float32).max)
 _REMEDY = "save xyz (n, 3) and features (n, D), numbers, with numpy.savez; see docs/teachers.md"
 
 
@@ -53,7 +56,12 @@ def pair_scans(data: list[Path], folder: Path) -> list[Pair]:
         InputError: ``folder`` or one of ``data`` is no folder.
         DataError: there is no scan, or one has no file.
     """
-    for flag, path in [("--teacher-features", folder), *(("--data", path) for path in data)]:
+    asked = [("--teacher-features", folder, "of .npz files"), *(("--data", p, "of scans") for p in data)]
+    for flag, path, what in asked:
+        if path.is_file():
+            raise InputError(
+                "is a file", where=f"{flag} {path}", remedy="with --teacher-features give a folder " + what
+            )
         if not path.is_dir():
             raise InputError("no such folder", where=f"{flag} {path}", remedy="give a folder")
     pairs = [Pair(scan, _file_of(scan, root, folder)) for root in data for scan in find_scans(root)]
@@ -78,7 +86,8 @@ def read_features(path: Path) -> PointFeatures:
     """Read one file; the size that each array claims is checked before it is allocated.
 
     Raises:
-        DataError: damaged, or an array is missing, of another shape, or not of finite numbers.
+        DataError: damaged, or an array is missing, of another shape, or not of finite numbers within float32;
+            or the features of all points are the same.
     """
     try:
         arrays = read_archive(path, ("xyz", "features"))
@@ -97,9 +106,16 @@ def read_features(path: Path) -> PointFeatures:
     ):
         found = f"xyz {list(xyz.shape)} and features {list(features.shape)}"
         raise DataError(f"expected xyz (n, 3) and features (n, D), found {found}", where=path, remedy=_REMEDY)
-    result = PointFeatures(xyz.astype(np.float64), features.astype(np.float32))
-    if not (np.isfinite(result.xyz).all() and np.isfinite(result.features).all()):
+    if not (np.isfinite(xyz).all() and np.isfinite(features).all()):
         raise DataError("xyz or features hold NaN or infinity", where=path, remedy="leave such points out")
+    for name, values in (("xyz", xyz), ("features", features)):
+        if max(abs(float(values.max())), abs(float(values.min()))) > FLOAT32:
+            raise DataError(
+                f"{name} exceed what float32 holds ({FLOAT32:.1e})", where=path, remedy="scale them"
+            )
+    result = PointFeatures(xyz.astype(np.float64), features.astype(np.float32))
+    if len(result.features) > 1 and bool((result.features == result.features[0]).all()):
+        raise DataError("the features of all points are the same", where=path, remedy="they teach nothing")
     return result
 
 
@@ -115,17 +131,18 @@ def interpolate(found: PointFeatures, places: DoubleArray, radius: float, where:
         where: the file, for the message.
 
     Raises:
-        DataError: the features lie elsewhere: other coordinates, or another scan.
+        DataError: the features lie elsewhere (other coordinates, another scan), or cover a part of the scan.
     """
     middle = places.mean(axis=0)
     points, centers = (np.asarray(x - middle, dtype=np.float32) for x in (found.xyz, places))
     index = nearest_neighbours(points, centers, min(NEIGHBOURS, len(points)))
     square = ((points[index].astype(np.float64) - centers[:, None]) ** 2).sum(axis=2)
-    if np.median(np.sqrt(square[:, 0])) > FAR * radius:
+    least = NEAR if len(points) >= DENSE * len(centers) else NEAR_SPARSE
+    if np.mean(np.sqrt(square[:, 0]) <= FAR * radius) < least:
         raise DataError(
-            "the features do not lie where the scan does",
+            "the features do not lie where the scan does, or cover only a part of it",
             where=where,
-            remedy="give xyz in the coordinates of the scan's file",
+            remedy="give points all over the scan, in the coordinates of its file",
         )
     weight = inverse_distance(square / max(radius, 1e-30) ** 2)
     return np.asarray((found.features[index] * weight[:, :, None]).sum(axis=1), dtype=np.float32)

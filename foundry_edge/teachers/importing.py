@@ -14,16 +14,19 @@ from foundry_edge.models.config import TeacherConfig
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.teachers.adapter import Adapter, Parts, Settings
-from foundry_edge.teachers.architecture import infer
+from foundry_edge.teachers.architecture import TensorError, infer
 from foundry_edge.teachers.orientation import Up, turn_upright
 from foundry_edge.teachers.registry import ADAPTERS, recognise
 from foundry_edge.teachers.safe_load import Checkpoint, open_checkpoint
-from foundry_edge.teachers.state import Renamed, rename, tensors_of
+from foundry_edge.teachers.state import Renamed, other_values, rename, tensors_of
 from foundry_edge.teachers.tensors import TensorRef
-from foundry_edge_runtime.errors import CheckpointError
+from foundry_edge_runtime.errors import CheckpointError, InputError
+from foundry_edge_runtime.grouping import Preprocessing
 
 NAMED = 6
 """Keys that an error names; the others are counted."""
+TRIED = 32
+"""Groups, and points in each, of the cloud that an imported teacher is tried on."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,9 @@ def import_teacher(
             that it sees z-up data as it saw its own. "z" changes nothing.
 
     Raises:
-        CheckpointError: hostile, truncated or damaged file, unknown kind, missing or unknown tensors, unknown
-            heads. Nothing is written then.
+        CheckpointError: hostile, truncated or damaged file, unknown kind, missing or unknown tensors, tensors
+            of whole numbers where weights should be, unknown heads. Nothing is written then.
+        InputError: more groups, or points in a group, than points in a cloud.
     """
     asked = Settings(heads, points, groups, group_size)
     teacher, report = read_teacher(checkpoint, asked)
@@ -103,11 +107,13 @@ def read_teacher(path: str | Path, asked: Settings) -> tuple[Teacher, ImportRepo
         renamed = rename(tensors, parts)
         for found in renamed.values():
             checkpoint.check(found.published, found.ref)
-        config = _config(checkpoint, adapter, renamed, asked)
+        absent = _Absent(parts, other_values(checkpoint.root))
+        config = _config(checkpoint, adapter, renamed, asked, absent)
         with torch.device("meta"):
             teacher = Teacher(config)  # shapes alone: nothing is allocated before they are compared
-        _compare(checkpoint.path, teacher, renamed, parts)
+        _compare(checkpoint.path, teacher, renamed, absent)
         _fill(teacher, checkpoint, renamed)
+    _check_features(teacher, checkpoint.path)
     matched = tuple(found.published for found in renamed.values())
     report = ImportReport(
         checkpoint=checkpoint.path,
@@ -144,7 +150,11 @@ def _recognised(checkpoint: Checkpoint, tensors: Mapping[str, TensorRef]) -> tup
 
 
 def _config(
-    checkpoint: Checkpoint, adapter: Adapter, renamed: Mapping[str, Renamed], asked: Settings
+    checkpoint: Checkpoint,
+    adapter: Adapter,
+    renamed: Mapping[str, Renamed],
+    asked: Settings,
+    absent: _Absent,
 ) -> TeacherConfig:
     try:
         said = adapter.settings(checkpoint.root)
@@ -152,11 +162,24 @@ def _config(
             **{name: value or getattr(said, name) for name, value in vars(asked).items()},
         )
         _check_heads(said.heads, asked.heads)
-        return infer({name: found.shape for name, found in renamed.items()}, settings)
+        config = infer({name: found.shape for name, found in renamed.items()}, settings)
     except ValueError as error:
+        said_of = absent.said(error) if isinstance(error, TensorError) else str(error)
         raise CheckpointError(
-            f"{adapter.kind} checkpoint: {error}", where=checkpoint.path, remedy="see docs/teachers.md"
+            f"{adapter.kind} checkpoint: {said_of}", where=checkpoint.path, remedy="see docs/teachers.md"
         ) from error
+    _check_grouping(config.preprocessing)
+    return config
+
+
+def _check_grouping(spec: Preprocessing) -> None:
+    for flag, count in (("--groups", spec.groups), ("--group-size", spec.group_size)):
+        if count > spec.points:
+            raise InputError(
+                f"{count} exceeds the {spec.points} points of a cloud",
+                where=flag,
+                remedy=f"give {spec.points} at most, or more --points",
+            )
 
 
 def _check_heads(said: int | None, asked: int | None) -> None:
@@ -166,21 +189,62 @@ def _check_heads(said: int | None, asked: int | None) -> None:
         raise ValueError(f"--heads {asked} was given, but the file's hyper-parameters say {said}")
 
 
-def _compare(path: Path, teacher: Teacher, renamed: Mapping[str, Renamed], parts: Parts) -> None:
-    """Every tensor of the teacher is there with its shape, and its parts hold no others."""
-    expected = {name: tuple(tensor.shape) for name, tensor in teacher.state_dict().items()}
-    published = {name: _published(name, parts) for name in expected}
-    missing = [published[name] for name in expected if name not in renamed]
+@dataclass(frozen=True)
+class _Absent:
+    """How errors speak of a tensor that the file lacks: by the name that it would have there.
+
+    Attributes:
+        parts: published names of our parts.
+        others: published name -> what it is, of what is there but no tensor.
+    """
+
+    parts: Parts
+    others: Mapping[str, str]
+
+    def named(self, name: str) -> str:
+        """The published name of one of our tensors, with what stands in its place."""
+        published = _published(name, self.parts)
+        kind = self.others.get(published)
+        return f"{published} (is {kind}, not a tensor)" if kind else published
+
+    def said(self, error: TensorError) -> str:
+        """What is wrong with a tensor that decides a size."""
+        published = _published(error.name, self.parts)
+        kind = self.others.get(published)
+        found = f"is {kind}, not a tensor" if kind else "is missing"
+        return f"{published} {error.problem or found}"
+
+
+def _compare(path: Path, teacher: Teacher, renamed: Mapping[str, Renamed], absent: _Absent) -> None:
+    """Every tensor of the teacher is there with its shape and type, and its parts hold no others."""
+    state = teacher.state_dict()
+    expected = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    missing = [absent.named(name) for name in expected if name not in renamed]
     unknown = [found.published for name, found in renamed.items() if name not in expected]
     wrong = [
         f"{found.published} is {list(found.shape)} instead of {list(expected[name])}"
         for name, found in renamed.items()
         if name in expected and found.shape != expected[name]
     ]
-    problems = (("missing", missing), ("not understood", unknown), ("of another shape", wrong))
+    whole = [
+        f"{found.published} ({found.ref.storage.type.name})"
+        for name, found in renamed.items()
+        if name in state and state[name].is_floating_point() and not _is_floating(found)
+    ]
+    problems = (
+        ("missing", missing),
+        ("not understood", unknown),
+        ("of another shape", wrong),
+        ("of whole numbers instead of floats", whole),
+    )
     said = [f"{len(names)} tensors {what}: {_some(names)}" for what, names in problems if names]
     if said:
         raise CheckpointError("; ".join(said), where=path, remedy="nothing was loaded; see docs/teachers.md")
+
+
+def _is_floating(found: Renamed) -> bool:
+    dtype = found.ref.storage.type.dtype
+    return dtype is not None and dtype.is_floating_point
 
 
 def _published(name: str, parts: Parts) -> str:
@@ -196,8 +260,28 @@ def _fill(teacher: Teacher, checkpoint: Checkpoint, renamed: Mapping[str, Rename
         name: checkpoint.read(found.published, found.ref).reshape(found.shape)
         for name, found in renamed.items()
     }
+    for name, found in renamed.items():
+        if name.endswith("running_var") and bool((state[name] < 0).any()):
+            raise CheckpointError(
+                f"tensor {found.published} holds a negative variance",
+                where=checkpoint.path,
+                remedy="take another checkpoint of that run",
+            )
     teacher.load_state_dict(state, assign=True)
     teacher.requires_grad_(False)
+
+
+def _check_features(teacher: Teacher, path: Path) -> None:
+    """Weights that are finite one by one can still overflow together."""
+    spec, generator = teacher.config.preprocessing, torch.Generator().manual_seed(0)
+    centers = torch.rand(1, min(spec.groups, TRIED), 3, generator=generator) * 2 - 1
+    offsets = torch.rand(1, centers.shape[1], min(spec.group_size, TRIED), 3, generator=generator)
+    if not bool(torch.isfinite(teacher.encode_groups((offsets - 0.5) * 0.2, centers)).all()):
+        raise CheckpointError(
+            "its features of a random cloud hold NaN or infinity",
+            where=path,
+            remedy="take another checkpoint of that run",
+        )
 
 
 def _warnings(checkpoint: Checkpoint) -> tuple[str, ...]:

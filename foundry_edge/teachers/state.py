@@ -17,19 +17,28 @@ _WRAPPERS = ("module.", "_orig_mod.")
 
 def tensors_of(root: Any) -> dict[str, TensorRef]:
     """Name -> tensor of the state dict in a checkpoint (or that it is), without wrappers' prefixes."""
+    return {name: value for name, value in _state(root).items() if isinstance(value, TensorRef)}
+
+
+def other_values(root: Any) -> dict[str, str]:
+    """Name -> what it is, of all that stands in the state dict and is no tensor."""
+    return {name: _kind(value) for name, value in _state(root).items() if not isinstance(value, TensorRef)}
+
+
+def _state(root: Any) -> dict[str, object]:
+    """The first mapping that holds a tensor."""
     candidates = [root.get(holder) for holder in _HOLDERS] if isinstance(root, dict) else []
     for candidate in (*candidates, root):
-        found = _tensors(candidate)
-        if found:
-            return {_unwrapped(name): tensor for name, tensor in found.items()}
+        items = candidate.values if isinstance(candidate, Foreign) else candidate
+        if isinstance(items, dict) and any(isinstance(value, TensorRef) for value in items.values()):
+            return {_unwrapped(name): value for name, value in items.items() if isinstance(name, str)}
     return {}
 
 
-def _tensors(candidate: Any) -> dict[str, TensorRef]:
-    items = candidate.values if isinstance(candidate, Foreign) else candidate
-    if not isinstance(items, dict):
-        return {}
-    return {k: v for k, v in items.items() if isinstance(k, str) and isinstance(v, TensorRef)}
+def _kind(value: object) -> str:
+    if isinstance(value, str):
+        return "text"
+    return "empty" if value is None else f"of type {type(value).__name__}"
 
 
 def _unwrapped(name: str) -> str:

@@ -22,13 +22,13 @@ from foundry_edge.models.lite_tokenizer import LiteTokenizer
 from foundry_edge.models.methods import METHODS, Choices, make_method
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
-from foundry_edge.training.claim import CACHE, claim
+from foundry_edge.training.claim import CACHE, check_apart, claim
 from foundry_edge.training.engine import train
 from foundry_edge.training.feature_targets import FeatureTargets, feature_targets
 from foundry_edge.training.measure import measure
 from foundry_edge.training.objective import TEMPERATURE, Distillation
 from foundry_edge.training.plot import plot_loss
-from foundry_edge.training.processes import is_main_process
+from foundry_edge.training.processes import check_device, is_main_process
 from foundry_edge.training.report import Report
 from foundry_edge.training.settings import TrainSettings, write_settings
 from foundry_edge.training.specialist import SPECIALISTS, specialist
@@ -116,7 +116,8 @@ def distill(
             these, through a linear map that is trained along and written to projection.safetensors.
         method: one of `foundry_edge.models.methods.METHODS`; the ones after ``dso`` are baselines. Also
             ``kd-classification`` and ``kd-parts``: specialists that learn a task's logits and labels alone.
-        out: folder for config.json, model.safetensors, report.json, log.jsonl, loss.png and a checkpoint.
+        out: folder for config.json, model.safetensors, report.json, log.jsonl, loss.png and a checkpoint. A
+            model that is there is kept in its folder previous.
         merge_rate: share of the tokens that the gate is to merge, 0..1.
         freeze_encoder: keep the teacher's blocks, with whole MLPs unless ``mlp_ratio`` is given.
         temperature: of Gumbel-Softmax at the first and the last step.
@@ -127,13 +128,16 @@ def distill(
             residual, cau_mlp, gate, tokenizer, lite_width: see `Choices`.
 
     Raises:
-        InputError: an option is out of range, or means nothing to the method.
+        InputError: an option is out of range or means nothing to the method, or ``out`` is the teacher's.
         CheckpointError: teacher or checkpoint is missing, damaged or of another kind.
         DataError: nothing to train on, or the loss diverged.
+        EnvironmentFault: there is no such accelerator here.
     """
     started = time.perf_counter()
     _check(method, merge_rate, temperature, teacher_features)
     settings = (settings or TrainSettings()).resolved()
+    check_device(settings)
+    check_apart(out, teacher)
     console = Console(stderr=True)
     teacher_model = load_teacher(teacher)
     torch.manual_seed(settings.seed)

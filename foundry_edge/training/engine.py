@@ -218,11 +218,17 @@ class _State:
         done = int(state["step"])
         if written.recipe() != self.settings.recipe() and not self.settings.extends(written, done):
             raise CheckpointError(
-                "it belongs to a run with other settings",
+                f"it belongs to a run with other settings: {_differences(written, self.settings)}",
                 where=path,
                 remedy="use the same flags, or another --out",
             )
         return done
+
+
+def _differences(written: TrainSettings, given: TrainSettings) -> str:
+    """The settings that decide the weights and differ, with both values."""
+    there, here = written.recipe(), given.recipe()
+    return ", ".join(f"{name} {there[name]}, now {here[name]}" for name in there if there[name] != here[name])
 
 
 def _adamw(trained: list[nn.Parameter], settings: TrainSettings) -> torch.optim.AdamW:

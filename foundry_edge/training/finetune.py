@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from pydantic import BaseModel
 from rich.console import Console
@@ -21,8 +22,9 @@ from foundry_edge.models.heads import ClassificationHead
 from foundry_edge.models.model import Model, budgets_of
 from foundry_edge.models.part_head import PART_HEAD
 from foundry_edge.models.store import copy_weights, save_weights
-from foundry_edge.training.claim import CACHE, claim
+from foundry_edge.training.claim import CACHE, check_apart, claim
 from foundry_edge.training.classify import fitted_head, judge_classifier, tune_classifier
+from foundry_edge.training.processes import check_device
 from foundry_edge.training.segment import segmented
 from foundry_edge.training.settings import TrainSettings
 from foundry_edge.training.stages import Stages, Tuning
@@ -99,7 +101,7 @@ def finetune(
         data: anything that `load_sets` opens as one set, or a set; None takes the embedded samples.
         task: classification, or parts (the set has part labels).
         out: folder for config.json, model.safetensors, report.json, logs and checkpoints; a head for parts
-            lies in its folder part_head.
+            lies in its folder part_head. A model that is there is kept in its folder previous.
         tokens: budgets to train and judge; None takes all.
         epochs: passes over the training side, frozen and thawed together.
         frozen: train the head alone. For parts the model's files are then copied as they are, so that the
@@ -113,8 +115,9 @@ def finetune(
         resume: continue from the checkpoints in ``out``.
 
     Raises:
-        InputError: no such task or budget, or a model that cannot have a head.
-        DataError: the data lack labels or a side.
+        InputError: no such task or budget, a model that cannot have a head, or ``out`` is the model's folder.
+        DataError: the data lack labels or a side, or show one class alone where classes are learned.
+        EnvironmentFault: there is no such accelerator here.
         CheckpointError: model or checkpoint is missing, damaged or of another run.
     """
     started = time.perf_counter()
@@ -122,7 +125,10 @@ def finetune(
         raise InputError(f"unknown task {task!r}", where="--task", remedy=f"use {' or '.join(TASKS)}")
     how = Tuning(frozen, views, hidden)
     settings = settings or default_settings(0)
-    model, shapes = load_model(student), labelled(one_set(data))
+    check_device(settings)
+    check_apart(out, student)
+    classes = 2 if task == "classification" else 1
+    model, shapes = load_model(student), labelled(one_set(data), classes)
     budgets = budgets_of(model, tokens)
     claim(out, {**_made_of(student, shapes, task, budgets), **asdict(how)}, resume)
     stages = Stages(out, settings, epochs, resume, Console(stderr=True))
@@ -152,11 +158,15 @@ def default_settings(seed: int) -> TrainSettings:
     return TrainSettings(batch=32, learning_rate=3e-4, weight_decay=0.05, seed=seed)
 
 
-def labelled(shapes: ShapeSet) -> ShapeSet:
+def labelled(shapes: ShapeSet, classes: int = 2) -> ShapeSet:
     """The shapes with a label.
 
+    Args:
+        shapes: a set.
+        classes: that the training side must show at least.
+
     Raises:
-        DataError: one side of the split has none.
+        DataError: one side of the split has none, or the training side shows too few classes.
     """
     kept = shapes.where(shapes.label >= 0)
     for side, name in ((TRAIN, "training"), (TEST, "test")):
@@ -166,6 +176,12 @@ def labelled(shapes: ShapeSet) -> ShapeSet:
                 where=shapes.name,
                 remedy="give labels and a split (docs/data.md)",
             )
+    if len(np.unique(kept.label[kept.split == TRAIN])) < classes:
+        raise DataError(
+            "its training side shows one class only, and a classifier learns to tell two or more apart",
+            where=shapes.name,
+            remedy="give shapes of another class too (docs/data.md)",
+        )
     return kept
 
 

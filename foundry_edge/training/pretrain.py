@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 import torch
+from rich.console import Console
 from torch import Tensor
 
 from foundry_edge.data.corpus import grouped_corpus, training_side
@@ -24,10 +25,16 @@ from foundry_edge.training.engine import train
 from foundry_edge.training.jepa import JointEmbedding
 from foundry_edge.training.mae import MaskedReconstruction
 from foundry_edge.training.plot import plot_loss
-from foundry_edge.training.processes import is_main_process
+from foundry_edge.training.processes import check_device, is_main_process
 from foundry_edge.training.report import Report, chained
 from foundry_edge.training.settings import TrainSettings, write_settings
-from foundry_edge.training.watch import ValidationProbe, validation_probes, watch_collapse, watch_probes
+from foundry_edge.training.watch import (
+    ValidationProbe,
+    validation_probes,
+    watch_collapse,
+    watch_probes,
+    why_no_probe,
+)
 from foundry_edge_runtime.errors import DataError
 
 PROBE_EVERY = 500
@@ -55,6 +62,7 @@ class PretrainReport:
         seconds: wall time.
         stage: whose teacher was kept, "mae" or "jepa".
         probes: set name -> linear-probe accuracy in percent on a validation split of its training side.
+        unprobed: why there are no probes; empty where there are.
     """
 
     out: Path
@@ -62,17 +70,21 @@ class PretrainReport:
     seconds: float
     stage: str
     probes: dict[str, float]
+    unprobed: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {"schema": 1, **asdict(self), "out": str(self.out)}
 
 
-def stages(objective: Name, epochs: float, mae_share: float) -> list[Stage]:
+def stages(objective: Name, epochs: float, mae_share: float, judged: bool = True) -> list[Stage]:
     """What runs for how long. ``staged`` is the recipe for small machines: MAE first, then JEPA.
 
-    JEPA from scratch falls below random weights for long. After MAE the tokenizer stays as it is.
+    JEPA from scratch falls below random weights for long. After MAE the tokenizer stays as it is. Where no
+    probe can judge the two (``judged`` is false), all epochs go to MAE, which was better by more figures.
     """
+    if objective == "staged" and not judged:
+        return [Stage("mae", epochs)]
     if objective == "staged":
         return [Stage("mae", epochs * mae_share), Stage("jepa", epochs * (1 - mae_share), 0.5, True)]
     return [Stage(objective, epochs)]
@@ -92,11 +104,13 @@ def pretrain(
     """Pre-train a teacher without labels on the training sides of ``data``.
 
     Of the staged recipe the teacher after JEPA is kept, unless the mean of the validation probes was higher
-    after MAE. Where no set has labels, there is nothing to judge by, and JEPA's is kept.
+    after MAE. Where no set has the labels for a probe, nothing can tell which is better: MAE then has all the
+    epochs, and a line says so.
 
     Args:
         data: .npz data sets or folders of them; None is the embedded sample set.
-        out: folder for config.json, model.safetensors, log.jsonl, loss.png and checkpoints.
+        out: folder for config.json, model.safetensors, log.jsonl, loss.png and checkpoints. A model that is
+            there is kept in its folder previous.
         config: sizes of the teacher.
         objective: "staged" (MAE, then JEPA), "mae" or "jepa".
         epochs: passes over the corpus, all stages together.
@@ -108,17 +122,18 @@ def pretrain(
     Raises:
         DataError: nothing to train on, or the loss diverged.
         CheckpointError: the checkpoint to resume from is damaged or of another run.
+        EnvironmentFault: there is no such accelerator here.
     """
     started = time.perf_counter()
     settings = (settings or TrainSettings(batch=32, learning_rate=5e-4)).resolved()
+    check_device(settings)
     sets = [load_samples()] if data is None else load_sets(data)
     sides = training_side(sets)
     if not sum(map(len, sides)):
         raise DataError("the data hold no training shapes", remedy="mark some with split 0; see docs/data.md")
     corpus = grouped_corpus(sides, config.preprocessing, VARIANTS, settings.seed, out / CACHE)
-    run = _Run(
-        _fresh_teacher(config, corpus, settings.seed), corpus, validation_probes(sides, config), out, resume
-    )
+    probes, unprobed = validation_probes(sides, config), why_no_probe(sides)
+    run = _Run(_fresh_teacher(config, corpus, settings.seed), corpus, probes, out, resume)
     teacher = config.model_dump(mode="json")
     made_of: dict[str, Any] = {
         "teacher": teacher,
@@ -133,12 +148,25 @@ def pretrain(
     claim(out, made_of, resume)
     if is_main_process() and not resume:
         (out / "log.jsonl").unlink(missing_ok=True)
-    for stage in stages(objective, epochs, mae_share):
+    if objective == "staged" and unprobed and is_main_process():
+        _say_unjudged(unprobed)
+    for stage in stages(objective, epochs, mae_share, not unprobed):
         run.stage(stage, settings)
         if is_main_process():
             save_weights(out, config, run.teacher)
             plot_loss(out / "log.jsonl", out / "loss.png")
-    return PretrainReport(out, len(corpus), round(time.perf_counter() - started, 1), run.kept, run.found)
+    seconds = round(time.perf_counter() - started, 1)
+    return PretrainReport(out, len(corpus), seconds, run.kept, run.found, unprobed)
+
+
+def _say_unjudged(unprobed: str) -> None:
+    Console(stderr=True).print(
+        f"no validation probe ({unprobed}), so nothing can tell whether jepa helps: mae has all the epochs; "
+        "--objective jepa runs jepa",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 @dataclass
@@ -164,8 +192,9 @@ class _Run:
         plan = _plan(settings, stage, len(self.corpus))
         checkpoint = self.out / f"checkpoint-{stage.name}.pt"
         with Report(stage.name, self.out / "log.jsonl") as report:
-            probes = watch_probes(report, self.teacher, self.probes, PROBE_EVERY)
-            watch = chained(report.row, watch_collapse(report), probes)
+            watch = chained(report.row, watch_collapse(report))
+            if self.probes:
+                watch = chained(watch, watch_probes(report, self.teacher, self.probes, PROBE_EVERY))
             train(
                 module,
                 module,

@@ -12,7 +12,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, distributed, nn
 
 from foundry_edge.training.settings import TrainSettings
-from foundry_edge_runtime.errors import InputError
+from foundry_edge_runtime.errors import EnvironmentFault, InputError
 
 
 def process_count() -> int:
@@ -30,12 +30,26 @@ def is_main_process() -> bool:
     return process_rank() == 0
 
 
+def check_device(settings: TrainSettings) -> None:
+    """Before anything is read or written.
+
+    Raises:
+        EnvironmentFault: CUDA is asked for, and torch finds none.
+    """
+    if settings.accelerator == "cuda" and not torch.cuda.is_available():
+        raise EnvironmentFault(
+            "torch finds no CUDA device", where="--accelerator cuda", remedy="use --accelerator auto or cpu"
+        )
+
+
 def launch(settings: TrainSettings) -> Fabric:
     """A launched Fabric over the processes that torchrun started; one process without torchrun.
 
     Raises:
         InputError: the batch cannot be shared evenly among the processes.
+        EnvironmentFault: see `check_device`.
     """
+    check_device(settings)
     count = process_count()
     if settings.batch % count:
         raise InputError(

@@ -21,12 +21,12 @@ from foundry_edge.load import load_student, load_teacher, model_digest, teacher_
 from foundry_edge.measures.fidelity import Fidelity
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
-from foundry_edge.training.claim import CACHE, claim
+from foundry_edge.training.claim import CACHE, check_apart, claim
 from foundry_edge.training.distill import train_logged
 from foundry_edge.training.engine import Step
 from foundry_edge.training.measure import measure
 from foundry_edge.training.objective import TEMPERATURE, Distillation
-from foundry_edge.training.processes import is_main_process
+from foundry_edge.training.processes import check_device, is_main_process
 from foundry_edge.training.scene_student import SceneStudent, scene_student
 from foundry_edge.training.scene_targets import SIZES, SYNTHETIC, scene_lesson
 from foundry_edge.training.settings import TrainSettings
@@ -140,12 +140,15 @@ def distill_scenes(
         resume: continue from the checkpoint in ``out``.
 
     Raises:
-        InputError: the student has a gate, or a size is below its budgets.
+        InputError: the student has a gate, a size is below its budgets, or ``out`` is a folder it reads from.
         DataError: nothing to train on.
         CheckpointError: student or teacher is missing, damaged or of another kind.
+        EnvironmentFault: there is no such accelerator here.
     """
     started = time.perf_counter()
     settings = (settings or TrainSettings(learning_rate=1e-4, batch=16)).resolved()
+    check_device(settings)
+    check_apart(out, student, teacher)
     torch.manual_seed(settings.seed)
     console = Console(stderr=True)
     model, guide = _trainable(student), load_teacher(teacher)

@@ -26,7 +26,7 @@ class TrainSettings(BaseModel):
     clip: float = Field(5.0, gt=0, description="largest gradient norm")
     seed: int = Field(0, ge=0)
     precision: Literal["auto", "32-true", "bf16-mixed"] = Field("auto", description="Lightning Fabric's name")
-    accelerator: str = Field("auto", description="Lightning Fabric's name: auto, cpu, cuda")
+    accelerator: Literal["auto", "cpu", "cuda"] = Field("auto", description="Lightning Fabric's name")
     checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints")
     log_every: int = Field(20, ge=1, description="steps between log rows")
 

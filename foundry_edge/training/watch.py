@@ -21,6 +21,8 @@ from foundry_edge.training.settings import has_bf16
 
 PROBE_SHAPES = 800
 COLLAPSED_STD = 0.01
+LEAST = 10
+"""Labelled shapes a class, on average, that a probe needs."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,25 @@ class ValidationProbe:
 
 def validation_probes(sides: list[ShapeSet], config: TeacherConfig, most: int = 2) -> list[ValidationProbe]:
     """Probes on the sets with the most labelled shapes on the training side (ten a class or more)."""
-    known = [s.where(s.label >= 0) for s in sides]
-    labelled = [s for s in known if 2 <= len(np.unique(s.label)) <= len(s) // 10]
+    labelled = [s for s in _known(sides) if 2 <= len(np.unique(s.label)) <= len(s) // LEAST]
     return [_probe(s, config) for s in sorted(labelled, key=len, reverse=True)[:most]]
+
+
+def why_no_probe(sides: list[ShapeSet]) -> str:
+    """Why `validation_probes` finds none; empty where it finds some."""
+    known = [s for s in _known(sides) if len(s)]
+    several = [s for s in known if len(np.unique(s.label)) >= 2]
+    if not known:
+        return "no labelled set"
+    if not several:
+        return "labels of one class only"
+    if all(len(np.unique(s.label)) > len(s) // LEAST for s in several):
+        return f"fewer than {LEAST} labelled training shapes a class"
+    return ""
+
+
+def _known(sides: list[ShapeSet]) -> list[ShapeSet]:
+    return [s.where(s.label >= 0) for s in sides]
 
 
 def _probe(shapes: ShapeSet, config: TeacherConfig) -> ValidationProbe:

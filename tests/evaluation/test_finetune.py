@@ -12,14 +12,14 @@ import torch
 from foundry_edge.data.groupings import group_shapes
 from foundry_edge.data.shape_set import TEST
 from foundry_edge.data.shapes import load_npz
-from foundry_edge.load import load_model, load_part_head, load_student
+from foundry_edge.load import ASSETS, load_model, load_part_head, load_student
 from foundry_edge.models.store import CONFIG, WEIGHTS
 from foundry_edge.training import classify
 from foundry_edge.training.engine import Step
-from foundry_edge.training.finetune import finetune
+from foundry_edge.training.finetune import finetune, labelled
 from foundry_edge.training.part_views import part_views
 from foundry_edge.training.settings import TrainSettings
-from foundry_edge_runtime.errors import CheckpointError, InputError
+from foundry_edge_runtime.errors import CheckpointError, DataError, InputError
 from foundry_edge_runtime.grouping import Preprocessing
 
 SETTINGS = TrainSettings(
@@ -139,6 +139,43 @@ def test_what_cannot_be_fine_tuned_is_refused(student: Path, shapes: Path, tmp_p
         finetune(student, shapes, out=tmp_path, tokens=(3,))
     with pytest.raises(CheckpointError, match="no such model"):
         finetune(tmp_path / "nowhere", shapes, out=tmp_path)
+
+
+def test_one_class_cannot_be_learned_but_its_parts_can(student: Path, parts: Path, tmp_path: Path) -> None:
+    known = load_npz(parts)
+    one = replace(known.where(known.label == 0), name="balls")
+    with pytest.raises(DataError, match="balls: its training side shows one class only"):
+        finetune(student, one, out=tmp_path / "classes", settings=SETTINGS)
+    assert labelled(one, 1).classes == known.classes
+    assert not (tmp_path / "classes").exists()
+
+
+def test_a_model_is_not_written_over_itself(student: Path, shapes: Path, tmp_path: Path) -> None:
+    before = (student / WEIGHTS).read_bytes()
+    for name, out in ((student, student / "part_head" / ".."), ("embedded:student", ASSETS / "student")):
+        with pytest.raises(
+            InputError, match=r"--out .*: is the folder of the model that the run starts from"
+        ):
+            finetune(name, shapes, out=out, settings=SETTINGS)
+    assert (student / WEIGHTS).read_bytes() == before
+    assert not (student / "run.json").exists()
+
+
+def test_a_model_that_is_there_is_kept(
+    student: Path, shapes: Path, parts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finetune(student, shapes, out=tmp_path, frozen=True, views=1, settings=SETTINGS)
+    assert capsys.readouterr().err == ""
+    written = (tmp_path / WEIGHTS).read_bytes()
+    finetune(student, parts, "parts", out=tmp_path, epochs=1, frozen=True, views=1, settings=SETTINGS)
+    assert f"it is kept in {tmp_path / 'previous'}" in capsys.readouterr().err
+    assert (tmp_path / "previous" / WEIGHTS).read_bytes() == written != (tmp_path / WEIGHTS).read_bytes()
+    assert not (tmp_path / "previous" / "part_head" / WEIGHTS).exists()
+    finetune(
+        student, parts, "parts", out=tmp_path, epochs=1, frozen=True, views=1, settings=SETTINGS, resume=True
+    )
+    assert "kept" not in capsys.readouterr().err
+    load_student(tmp_path / "previous")
 
 
 def test_a_run_of_other_data_is_not_resumed(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import torch
+
 from foundry_edge import load_teacher
 from tests.teachers import published
 from tests.teachers.conftest import Called, Save
@@ -57,4 +59,47 @@ def test_wrong_input_is_one_line_and_exit_2(command: Called, save: Save, tmp_pat
         assert (code, out) == (2, "")
         assert message in err
         assert len(err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_that_cannot_be_computed_with_are_named(command: Called, save: Save, tmp_path: Path) -> None:
+    weight = "MAE_encoder.blocks.blocks.0.mlp.fc1.weight"
+    variance = "MAE_encoder.encoder.first_conv.1.running_var"
+    cases: dict[tuple[str, object], str] = {
+        (weight, torch.ones(96, 24, dtype=torch.int32)): f"{weight} (torch.IntStorage)",
+        (variance, -torch.ones(128)): f"{variance} holds a negative variance",
+        (weight, torch.full((96, 24), 3e38)): "its features of a random cloud hold NaN or infinity",
+        (weight, "text"): f"{weight} is text, not a tensor",
+        (weight, None): f"{weight} is empty, not a tensor",
+        ("MAE_encoder.norm.bias", "text"): "MAE_encoder.norm.bias (is text, not a tensor)",
+        ("MAE_encoder.norm.weight", torch.ones(2, 2)): "MAE_encoder.norm.weight should have 1 dimensions",
+    }
+    for (name, value), message in cases.items():
+        checkpoint = published.point_mae()[1]
+        checkpoint["base_model"][name] = value
+        path = save(checkpoint, "bad.pth")
+        code, out, err = command("import-teacher", path, "--heads", "3", "--out", tmp_path / "out")
+        assert (code, out) == (2, "")
+        assert f"{path}: " in err
+        assert message in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_tensor_that_decides_a_size_has_the_name_it_has_in_the_file(
+    command: Called, save: Save, tmp_path: Path
+) -> None:
+    checkpoint = published.point_mae()[1]
+    del checkpoint["base_model"]["MAE_encoder.norm.weight"]
+    path = save(checkpoint, "bad.pth")
+    code, _, err = command("import-teacher", path, "--heads", "3", "--out", tmp_path / "out")
+    assert (code, "checkpoint: MAE_encoder.norm.weight is missing" in err) == (2, True)
+
+
+def test_more_groups_than_points_are_refused(command: Called, save: Save, tmp_path: Path) -> None:
+    path = save(published.point_mae()[1], "teacher.pth")
+    options = ("--heads", "3", "--points", "100", "--out", tmp_path / "out")
+    for flag in ("--groups", "--group-size"):
+        code, out, err = command("import-teacher", path, *options, flag, "101")
+        assert (code, out) == (2, "")
+        assert f"{flag}: 101 exceeds the 100 points of a cloud" in err
     assert not (tmp_path / "out").exists()

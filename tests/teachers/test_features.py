@@ -180,6 +180,10 @@ def test_interpolation_weights_three_points_by_inverse_distance() -> None:
     )
     with pytest.raises(DataError, match=r"x\.npz: the features do not lie where the scan does"):
         interpolate(found, places - OFFSET, 3.0, Path("x.npz"))
+    half = found.xyz[:, 0] > OFFSET[0]
+    part = PointFeatures(found.xyz[half], found.features[half])
+    with pytest.raises(DataError, match="or cover only a part of it"):
+        interpolate(part, found.xyz[:20], 2.0, Path("x.npz"))
 
 
 def test_grouping_in_place_is_the_grouping() -> None:
@@ -233,6 +237,14 @@ BAD: dict[str, tuple[Write, str]] = {
     ),
     "flat": (lambda path: np.savez(path, xyz=np.ones((3, 3)), features=np.ones(3)), r"features \[3\]"),
     "text": (lambda path: np.savez(path, xyz=np.ones((1, 3)), features=np.array([["a"]])), "dtype <U1"),
+    "too large": (
+        lambda path: np.savez(path, xyz=np.ones((2, 3)), features=np.array([[1.0], [1e300]])),
+        "features exceed what float32 holds",
+    ),
+    "constant": (
+        lambda path: np.savez(path, xyz=np.eye(3), features=np.full((3, 2), 0.3)),
+        "the features of all points are the same",
+    ),
     "NaN": (lambda path: np.savez(path, xyz=np.ones((1, 3)), features=np.full((1, 2), np.nan)), "NaN"),
     "object": (
         lambda path: np.savez(path, xyz=np.ones((1, 3)), features=np.array([[None]]), allow_pickle=True),
@@ -266,17 +278,19 @@ def test_what_does_not_fit_together(start: Path, folders: tuple[Path, Path], tmp
     scans, features = folders
     assert _failure(InputError, start, None, features, tmp_path).startswith("--data: is needed")
     assert "--teacher-features" in _failure(InputError, start, [scans], tmp_path / "absent", tmp_path)
+    message = _failure(InputError, start, [scans / "room0" / "scan00.npy"], features, tmp_path)
+    assert message.endswith("scan00.npy: is a file; with --teacher-features give a folder of scans")
     assert "no features of the scan" in _failure(DataError, start, [scans], tmp_path, tmp_path)
     (tmp_path / "empty").mkdir()
     assert "no scan found" in _failure(DataError, start, [tmp_path / "empty"], features, tmp_path)
     one = tmp_path / "one"
     one.mkdir()
     np.save(one / "a.npy", np.random.default_rng(0).normal(size=(200, 3)))
-    np.savez(tmp_path / "a.npz", xyz=np.load(one / "a.npy"), features=np.ones((200, 4)))
+    np.savez(tmp_path / "a.npz", xyz=np.load(one / "a.npy"), features=np.eye(200)[:, :4])
     assert "one scan alone" in _failure(DataError, start, [one], tmp_path, tmp_path)
     for name, width in (("b", 4), ("c", 5)):
         np.save(one / f"{name}.npy", np.load(one / "a.npy"))
-        np.savez(tmp_path / f"{name}.npz", xyz=np.load(one / "a.npy"), features=np.ones((200, width)))
+        np.savez(tmp_path / f"{name}.npz", xyz=np.load(one / "a.npy"), features=np.eye(200)[:, :width])
     assert "expected" in _failure(DataError, start, [one], tmp_path, tmp_path)
 
 

@@ -192,7 +192,7 @@ def test_heads_given_must_agree_with_the_file(save: Save) -> None:
     ("name", "tensor", "message"),
     [
         ("student.norm.bias", None, r"1 tensors missing: student\.norm\.bias"),
-        ("student.norm.weight", None, "encoder.norm.weight is missing"),
+        ("student.norm.weight", None, "student.norm.weight is missing"),
         (
             "student.blocks.1.mlp.fc1.bias",
             torch.ones(3),

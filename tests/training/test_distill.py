@@ -15,19 +15,21 @@ from foundry_edge.data.groupings import Views, group_shapes
 from foundry_edge.data.shapes import TEST, load_npz
 from foundry_edge.load import load_model, load_student, load_teacher
 from foundry_edge.models.compressed import Compressed
-from foundry_edge.models.config import TeacherConfig
+from foundry_edge.models.config import TeacherConfig, checked
 from foundry_edge.models.lite_tokenizer import LiteTokenizer
 from foundry_edge.models.store import WEIGHTS, save_weights
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.training import distill as distill_module
 from foundry_edge.training.distill import distill
 from foundry_edge.training.engine import Step
+from foundry_edge.training.finetune import finetune
 from foundry_edge.training.objective import Distillation
+from foundry_edge.training.pretrain import pretrain
 from foundry_edge.training.settings import TrainSettings
 from foundry_edge.training.specialist import part_task
 from foundry_edge.training.target_cache import kept_targets
 from foundry_edge.training.targets import TeacherTargets
-from foundry_edge_runtime.errors import CheckpointError, DataError, InputError
+from foundry_edge_runtime.errors import CheckpointError, DataError, EnvironmentFault, InputError
 from foundry_edge_runtime.grouping import Preprocessing
 
 TINY = TeacherConfig(
@@ -147,6 +149,37 @@ def test_tokenizer_and_positions_stay_the_teachers(teacher: Path, tmp_path: Path
     assert all(torch.equal(learned[name], given[name]) for name in given)
     assert torch.equal(student.position.fc2.weight, reference.position.fc2.weight)
     assert not torch.equal(student.cau.enter.weight, torch.zeros(48, 48))
+
+
+def test_a_teacher_is_not_written_over_by_its_student(teacher: Path) -> None:
+    before = sorted(path.name for path in teacher.iterdir())
+    with pytest.raises(InputError, match=r"is the folder of the model that the run starts from"):
+        distill(teacher, out=teacher / ".", settings=SETTINGS)
+    assert sorted(path.name for path in teacher.iterdir()) == before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_an_accelerator_that_is_not_there_is_named_before_anything_is_written(
+    teacher: Path, tmp_path: Path
+) -> None:
+    settings = SETTINGS.model_copy(update={"accelerator": "cuda"})
+    for run in (
+        lambda: distill(teacher, out=tmp_path / "out", settings=settings),
+        lambda: pretrain(None, tmp_path / "out", settings=settings),
+        lambda: finetune(out=tmp_path / "out", settings=settings),
+    ):
+        with pytest.raises(EnvironmentFault, match="--accelerator cuda: torch finds no CUDA device"):
+            run()
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match=r"--accelerator: .*'cpu' or 'cuda', got 'tpu'"):
+        checked(TrainSettings, accelerator="tpu")
+
+
+def test_a_student_is_no_teacher_and_the_other_way_round() -> None:
+    with pytest.raises(CheckpointError, match=r"embedded:student: is of kind student, not a teacher; give a"):
+        load_teacher("embedded:student")
+    with pytest.raises(CheckpointError, match=r"embedded:teacher: is of kind teacher, not a student; give a"):
+        load_student("embedded:teacher")
 
 
 def test_a_missing_teacher_is_named(tmp_path: Path) -> None:

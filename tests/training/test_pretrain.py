@@ -23,7 +23,7 @@ from foundry_edge.training.jepa import JointEmbedding, contiguous_blocks, greedy
 from foundry_edge.training.mae import MaskedReconstruction, chamfer_l1
 from foundry_edge.training.pretrain import pretrain, stages
 from foundry_edge.training.settings import TrainSettings
-from foundry_edge.training.watch import validation_probes
+from foundry_edge.training.watch import validation_probes, why_no_probe
 from foundry_edge_runtime.errors import CheckpointError, DataError
 from foundry_edge_runtime.grouping import Preprocessing
 
@@ -128,7 +128,7 @@ def test_pretrain_lowers_the_loss_and_resumes(tmp_path: Path) -> None:
             [tmp_path / "furniture.npz"], tmp_path, config=TINY, epochs=4, settings=settings, resume=True
         )
     other = settings.model_copy(update={"learning_rate": 0.1})
-    with pytest.raises(CheckpointError, match="other settings"):
+    with pytest.raises(CheckpointError, match=r"other settings: learning_rate 0\.001, now 0\.1"):
         pretrain(None, tmp_path, config=TINY, epochs=4, settings=other, resume=True)
     assert (tmp_path / "settings.json").read_bytes() == written
 
@@ -163,6 +163,27 @@ def test_probes_see_labelled_shapes_alone() -> None:
     assert set(probe.labels) == {0, 1}
     scarce = replace(few, label=np.where(np.cumsum(few.label >= 0) <= 12, few.label, -1))
     assert validation_probes([scarce], TINY) == []
+    one = replace(shapes, label=np.zeros(len(shapes), dtype=np.int64))
+    none = replace(shapes, label=np.full(len(shapes), -1))
+    assert why_no_probe([few, none]) == ""
+    assert why_no_probe([scarce, none]) == "fewer than 10 labelled training shapes a class"
+    assert why_no_probe([one, none]) == "labels of one class only"
+    assert why_no_probe([none]) == "no labelled set"
+
+
+def test_without_probes_the_staged_recipe_is_masked_reconstruction_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shapes = load_samples().first(12)
+    save_npz(tmp_path / "bare.npz", replace(shapes, label=np.zeros(12, dtype=np.int64)))
+    settings = TrainSettings(batch=4, precision="32-true", accelerator="cpu", log_every=1)
+    report = pretrain([tmp_path / "bare.npz"], tmp_path / "out", config=TINY, epochs=1, settings=settings)
+    said = capsys.readouterr().err
+    assert (report.stage, report.probes, report.unprobed) == ("mae", {}, "labels of one class only")
+    assert "no validation probe (labels of one class only)" in said
+    assert "mae has all the epochs" in said
+    assert "validation  " not in said
+    assert not (tmp_path / "out" / "checkpoint-jepa.pt").exists()
 
 
 def test_data_without_a_training_side_are_refused(tmp_path: Path) -> None:
