@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from foundry_edge_runtime.cache import cache_folder
 from foundry_edge_runtime.errors import StorageError
@@ -48,15 +45,6 @@ def kept(kind: str, key: str, make: Callable[[], npt.NDArray[Any]]) -> npt.NDArr
     made = make()
     keep(path, lambda partial: _save(partial, made))
     return made
-
-
-def kept_tensors(path: Path, *names: str, mmap: bool = False) -> tuple[Tensor, ...] | None:
-    """Tensors of a file that `keep` had torch write; None where it is not there or damaged."""
-    try:
-        stored = torch.load(path, weights_only=True, mmap=mmap)
-        return tuple(stored[name] for name in names)
-    except (OSError, EOFError, KeyError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError):
-        return None
 
 
 def _save(path: Path, made: npt.NDArray[Any]) -> None:

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foundry_edge.data.array_cache import keep, kept_tensors
+from foundry_edge.data.array_cache import keep
 from foundry_edge.data.one_sided import one_sided
+from foundry_edge.data.tensor_cache import kept_tensors
 from foundry_edge_runtime.grouping import Preprocessing, accelerate, group_batch
 from foundry_edge_runtime.pointcloud import FloatArray
 

@@ -13,10 +13,11 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from foundry_edge.data.array_cache import keep, kept_tensors
+from foundry_edge.data.array_cache import keep
 from foundry_edge.data.corpus import grouped_corpus, training_side
 from foundry_edge.data.groupings import GroupedShapes, Views
 from foundry_edge.data.shapes import TEST, ShapeSet
+from foundry_edge.data.tensor_cache import kept_tensors
 from foundry_edge.models.config import HEAD_FIELDS
 from foundry_edge.models.store import HEAD
 from foundry_edge.models.teacher import Teacher
