@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,15 +17,22 @@ FAMILIES = {
     "light-2-2-h64": ("deeppink", "D"),
     "light-2-2-r1": ("gold", "D"),
     "light-3-2-r1": ("orange", "D"),
-    "light-4-2-r1": ("darkorange", "D"),
-    "light-3-2-r1-h64": ("firebrick", "*"),
+    "light-3-2-r1-h64": ("salmon", "*"),
+    "light-3-2-r1-h64-cau-fps": ("tab:blue", "P"),
+    "light-3-2-r1-h64-cau-kmeans": ("tab:cyan", "P"),
+    "light-3-2-r1-h64-cau-tome": ("tab:green", "P"),
+    "light-3-2-r1-h64-cau-patchmerger": ("goldenrod", "P"),
+    "light-3-2-r1-h64-cau": ("red", "*"),
     "light-1a1-2": ("orchid", "D"),
     "light-1a2-2": ("plum", "D"),
     "light-2-2-fps": ("tab:blue", "s"),
     "light-2-2-kmeans": ("tab:cyan", "s"),
     "light-2-2-tome": ("tab:green", "s"),
     "lite-truncation": ("dimgrey", "^"),
+    "lite-truncation-h64": ("black", "<"),
     "lite-truncation-r1": ("silver", "^"),
+    "lite-truncation-r1-h64": ("grey", "<"),
+    "lite-truncation-r1-h64-cau": ("black", ">"),
     "hybrid": ("tab:red", "o"),
     "hybrid-anchored": ("salmon", "o"),
     "located": ("tab:orange", "o"),
@@ -77,7 +85,5 @@ def plot(
 
 
 def _family(point: Point) -> str:
-    name = point.run
-    if name.startswith("lite-truncation-") and name.endswith("-r1"):
-        return "lite-truncation-r1"
-    return next((f for f in ("truncation", "lite-truncation") if name.startswith(f + "-")), name)
+    """The run's name; of truncations without the number of blocks."""
+    return re.sub(r"(truncation)-\d+", r"\1", point.run)
