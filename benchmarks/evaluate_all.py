@@ -25,7 +25,7 @@ from typing import Any
 from rich.console import Console
 
 from foundry_edge.data.shapes import TRAIN, ShapeSet, load_sets
-from foundry_edge.evaluation.evaluate import evaluate
+from foundry_edge.evaluation.evaluate import USED_BY, evaluate
 from foundry_edge.evaluation.random_weights import random_teacher
 from foundry_edge.evaluation.rungs import EvaluatedRung, open_rungs
 from foundry_edge.load import load_teacher
@@ -50,7 +50,6 @@ BASELINES = {
 
 The form that ships (after 500 steps), and what rivals it.
 """
-TRAINED = ("finetune", "parts")
 RANDOM_NETWORKS = 3
 
 
@@ -84,7 +83,7 @@ class Work:
             "network_seed": self.network_seed,
             "seeds": list(seeds),
             "weights": self.rung.digest[:16],
-            "epochs": epochs if self.protocol in TRAINED else None,
+            "epochs": epochs if self.protocol in USED_BY["--epochs"] else None,
             **({"taught_by": self.rung.teacher_sha256[:16]} if self.named else {}),
         }
 
@@ -205,8 +204,7 @@ def _measured(work: Work, seeds: tuple[int, ...], options: argparse.Namespace) -
         tokens=None if work.rung.tokens is None else (work.rung.tokens,),
         precision=work.rung.precision,
         seeds=seeds,
-        teacher=options.teacher if work.protocol == "fidelity" else None,
-        epochs=options.epochs if work.protocol in TRAINED else None,
+        **_read(work, options),
     )
     return {
         "metrics": report.rungs[0].metrics,
@@ -214,6 +212,16 @@ def _measured(work: Work, seeds: tuple[int, ...], options: argparse.Namespace) -
         "training_samples": int((work.shapes.split == TRAIN).sum()),
         "seconds": round(time.perf_counter() - started, 1),
         "command": _command(work, options),
+    }
+
+
+def _read(work: Work, options: argparse.Namespace) -> dict[str, Any]:
+    """The options given that the protocol reads."""
+    given = {"epochs": options.epochs, "teacher": options.teacher}
+    return {
+        name: value
+        for name, value in given.items()
+        if value is not None and work.protocol in USED_BY[f"--{name}"]
     }
 
 
@@ -229,10 +237,8 @@ def _command(work: Work, options: argparse.Namespace) -> str:
     source = next(iter(options.data))
     inside = source / f"{work.shapes.name}.npz"
     words += ["--data", str(inside if inside.is_file() else source), "--seeds", options.seeds]
-    words += (
-        [] if options.epochs is None or work.protocol not in TRAINED else ["--epochs", f"{options.epochs:g}"]
-    )
-    words += [] if options.teacher is None or work.protocol != "fidelity" else ["--teacher", options.teacher]
+    for name, value in _read(work, options).items():
+        words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
     return " ".join(words)
 
 

@@ -44,21 +44,24 @@ class ValidationProbe:
 
 def validation_probes(sides: list[ShapeSet], config: TeacherConfig, most: int = 2) -> list[ValidationProbe]:
     """Probes on the sets with the most labelled shapes on the training side (ten a class or more)."""
-    labelled = [s for s in _known(sides) if 2 <= len(np.unique(s.label)) <= len(s) // LEAST]
-    return [_probe(s, config) for s in sorted(labelled, key=len, reverse=True)[:most]]
+    return [_probe(s, config) for s in sorted(_probed(sides), key=len, reverse=True)[:most]]
 
 
 def why_no_probe(sides: list[ShapeSet]) -> str:
     """Why `validation_probes` finds none; empty where it finds some."""
+    if _probed(sides):
+        return ""
     known = [s for s in _known(sides) if len(s)]
-    several = [s for s in known if len(np.unique(s.label)) >= 2]
     if not known:
         return "no labelled set"
-    if not several:
+    if all(len(np.unique(s.label)) < 2 for s in known):
         return "labels of one class only"
-    if all(len(np.unique(s.label)) > len(s) // LEAST for s in several):
-        return f"fewer than {LEAST} labelled training shapes a class"
-    return ""
+    return f"fewer than {LEAST} labelled training shapes a class"
+
+
+def _probed(sides: list[ShapeSet]) -> list[ShapeSet]:
+    """The labelled shapes of the sets that a probe can be fitted to."""
+    return [s for s in _known(sides) if 2 <= len(np.unique(s.label)) <= len(s) // LEAST]
 
 
 def _known(sides: list[ShapeSet]) -> list[ShapeSet]:
