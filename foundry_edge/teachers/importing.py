@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from foundry_edge.models.config import TeacherConfig
+from foundry_edge.models.previous import keep_previous
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.teachers.adapter import Adapter, Parts, Settings
@@ -78,7 +79,7 @@ def import_teacher(
 
     Args:
         checkpoint: the file.
-        out: folder to write.
+        out: folder to write. A model that is there is kept in its folder previous.
         heads: attention heads; needed where the file does not say (Point-MAE, Point-BERT).
         points: N; None is what the file says, else 1024.
         groups: c; None is what the file says, else 64.
@@ -95,6 +96,7 @@ def import_teacher(
     teacher, report = read_teacher(checkpoint, asked)
     if up == "y":
         turn_upright(teacher)
+    keep_previous(Path(out))
     save_weights(Path(out), teacher.config, teacher)
     return replace(report, out=Path(out))
 

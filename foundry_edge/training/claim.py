@@ -6,26 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from foundry_edge.load import model_folder
-from foundry_edge.models.part_head import PART_HEAD
-from foundry_edge.models.store import CONFIG, WEIGHTS
+from foundry_edge.models.previous import keep_previous
 from foundry_edge.training.processes import is_main_process
-from foundry_edge_runtime.errors import CheckpointError, InputError, printable
-from foundry_edge_runtime.files import replacing, sweep, write_text
+from foundry_edge_runtime.errors import CheckpointError, InputError
+from foundry_edge_runtime.files import sweep, write_text
 
 RUN = "run.json"
 CACHE = "cache"
 """Folder in a run's folder, of what is computed once before training."""
 CHECKPOINTS = ("checkpoint.pt", "checkpoint-*.pt", "frozen.pt", "thawed.pt")
 """What `distill`, `pretrain` and `finetune` call theirs."""
-PREVIOUS = "previous"
-"""Folder in a run's folder, of the model that was there before it."""
-_KEPT = (
-    WEIGHTS, CONFIG, "projection.safetensors", "report.json", "settings.json", RUN,
-    f"{PART_HEAD}/{WEIGHTS}", f"{PART_HEAD}/{CONFIG}",
-)  # fmt: skip
 
 
 def check_apart(out: Path, *sources: str | Path) -> None:
@@ -48,7 +39,7 @@ def claim(out: Path, made_of: dict[str, Any], resume: bool) -> None:
     """Write run.json into the folder ``out``, or compare it with the one that is there.
 
     Temporary files that a killed run left there are removed; so are the checkpoints of an earlier run when
-    another one begins, which could not be told apart from its own. Its model is kept in `PREVIOUS`.
+    another one begins, which could not be told apart from its own. Its model is kept.
 
     Args:
         out: folder of the run.
@@ -76,26 +67,8 @@ def claim(out: Path, made_of: dict[str, Any], resume: bool) -> None:
 
 
 def _begin(out: Path, path: Path, text: str, resume: bool) -> None:
-    if (out / CONFIG).is_file() and (out / WEIGHTS).is_file():
-        _keep(out)
+    keep_previous(out)
     for pattern in () if resume else CHECKPOINTS:
         for checkpoint in out.glob(pattern):
             checkpoint.unlink()
     write_text(path, text)
-
-
-def _keep(out: Path) -> None:
-    """Copy the model that is in ``out``, and what belongs to it, to `PREVIOUS`."""
-    kept = out / PREVIOUS
-    for name in _KEPT:
-        if (out / name).is_file():
-            with replacing(kept / name) as partial:
-                partial.write_bytes((out / name).read_bytes())
-        else:
-            (kept / name).unlink(missing_ok=True)
-    Console(stderr=True).print(
-        f"{printable(out)} holds a model already: it is kept in {printable(kept)}, and this run replaces it",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )

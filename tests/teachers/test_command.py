@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from foundry_edge import load_teacher
+from foundry_edge.models.store import WEIGHTS
 from tests.teachers import published
 from tests.teachers.conftest import Called, Save
 from tests.teachers.hostile import named, with_pickle
@@ -103,3 +104,15 @@ def test_more_groups_than_points_are_refused(command: Called, save: Save, tmp_pa
         assert (code, out) == (2, "")
         assert f"{flag}: 101 exceeds the 100 points of a cloud" in err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_is_there_is_kept(command: Called, save: Save, tmp_path: Path) -> None:
+    options, out = ("--heads", "3", "--out", tmp_path / "out"), tmp_path / "out"
+    assert command("import-teacher", save(published.point_mae()[1]), *options)[0] == 0
+    before = (out / WEIGHTS).read_bytes()
+    checkpoint = published.point_mae()[1]
+    checkpoint["base_model"]["MAE_encoder.norm.bias"] += 1
+    code, _, err = command("import-teacher", save(checkpoint, "other.pth"), *options)
+    assert (code, f"it is kept in {out / 'previous'}" in err) == (0, True)
+    assert (out / "previous" / WEIGHTS).read_bytes() == before != (out / WEIGHTS).read_bytes()
+    load_teacher(out / "previous")
