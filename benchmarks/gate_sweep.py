@@ -30,7 +30,8 @@ from foundry_edge.measures.fidelity import fidelity
 from foundry_edge.models.compressed import Reconstruction
 from foundry_edge.models.macs import student_macs
 from foundry_edge.models.student import Student
-from foundry_edge.training.target_cache import held_out_targets, split_sides
+from foundry_edge.training.compute import Compute
+from foundry_edge.training.target_cache import HELD_OUT_SHAPES, held_out_targets, split_sides
 from foundry_edge.training.targets import TeacherTargets, tokens_for
 from foundry_edge_runtime.errors import InputError
 from foundry_edge_runtime.files import write_text
@@ -164,7 +165,9 @@ def main() -> None:
     if student.gate is None:
         raise InputError("the student has no gate", where=options.student, remedy="distil with --gate")
     _, check = split_sides(load_sets(options.data))
-    held_out = held_out_targets(load_teacher(options.teacher), check, options.work, True, _silent)
+    check = [s.first(HELD_OUT_SHAPES) for s in check]
+    teacher = load_teacher(options.teacher)
+    held_out = held_out_targets(teacher, check, options.work, True, Compute(), _silent)
     rows = list(sweep(student, held_out, tuple(options.tokens)))
     record = {
         "schema": 1,

@@ -35,7 +35,7 @@ from foundry_edge.models.config import VIT_S, VIT_TI, StudentConfig, TeacherConf
 from foundry_edge.models.reducer import Sampling
 from foundry_edge.models.student import Student
 from foundry_edge.models.teacher import Teacher
-from foundry_edge.training.settings import has_bf16
+from foundry_edge.training.compute import has_bf16
 from foundry_edge_runtime.grouping import Preprocessing
 
 WANTED = {"shared": 3.5, "cached": 9.0}
@@ -76,7 +76,7 @@ def loops(config: TeacherConfig, batch: int, tokens: int) -> dict[str, Loop]:
     teacher = Teacher(config).requires_grad_(False)
     found = {"naive FP32": _naive(teacher, config, groups, centers, tokens)}
     for kind, make in (("shared", _shared), ("cached", _cached)):
-        for bf16 in (False, True) if has_bf16() else (False,):
+        for bf16 in (False, True) if has_bf16("cpu") else (False,):
             name = f"{kind} {'bf16' if bf16 else 'FP32'}"
             found[name] = make(teacher, config, groups, centers, tokens, bf16)
     return found

@@ -39,12 +39,13 @@ from foundry_edge.models.config import CompressedConfig
 from foundry_edge.models.macs import compressed_macs, teacher_macs
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
+from foundry_edge.training.compute import Compute
 from foundry_edge.training.distill import train_logged
 from foundry_edge.training.measure import Measured, measure
 from foundry_edge.training.objective import Distillation
 from foundry_edge.training.settings import TrainSettings
 from foundry_edge.training.specialist import specialist
-from foundry_edge.training.target_cache import cache_targets, kept_targets, split_sides
+from foundry_edge.training.target_cache import HELD_OUT_SHAPES, cache_targets, kept_targets, split_sides
 from foundry_edge.training.targets import TeacherTargets
 from foundry_edge_runtime.files import write_text
 
@@ -192,7 +193,7 @@ def random_rows(bench: Bench, seed: int) -> Rows:
     probes = {}
     for name, probe in bench.probes.items():
         model.tokenizer.calibrate_batch_norm(probe.grouped.groups[:256, 0].float())
-        made = kept_targets(bench.work, model, probe.grouped, 1, 0, torch.float32, _silent)
+        made = kept_targets(bench.work, model, probe.grouped, 1, 0, Compute(), _silent)
         probes[name] = probe.judge(made.features.float())
     return [{"run": "random", "seed": seed, "tokens": None, "probes": probes}]
 
@@ -209,6 +210,7 @@ def prepare(options: argparse.Namespace) -> Bench:
     settings = settings.resolved()
     fit, check = split_sides(load_sets(options.data))
     fit = [s.first(options.shapes) for s in fit]
+    check = [s.first(HELD_OUT_SHAPES) for s in check]
     targets, held_out = cache_targets(
         teacher, fit, check, options.views, settings, options.work, console, on_disk=True
     )
@@ -238,7 +240,7 @@ def prepare(options: argparse.Namespace) -> Bench:
     for path in options.probe:
         shapes = load_npz(path)
         grouped = cached_groupings(shapes.xyz, spec, 1, 0, options.work)
-        made = kept_targets(options.work, teacher, grouped, 1, 0, torch.float32, _silent)
+        made = kept_targets(options.work, teacher, grouped, 1, 0, Compute(), _silent)
         bench.probes[shapes.name] = ProbeSet(shapes, made, grouped, spec)
     return bench
 

@@ -26,7 +26,7 @@ from foundry_edge.measures.features import global_features
 from foundry_edge.measures.probe import fit_probe
 from foundry_edge.models.config import VIT_TI
 from foundry_edge.models.teacher import Teacher
-from foundry_edge.training.settings import has_bf16
+from foundry_edge.training.compute import has_bf16
 from foundry_edge_runtime.files import write_text
 
 RESULTS = Path(__file__).resolve().parent / "results" / "teacher_validation.json"
@@ -67,7 +67,7 @@ def _random_teacher(data: GroupedShapes) -> Teacher:
 def _judge(teacher: Teacher, sets: dict[str, tuple[ShapeSet, GroupedShapes]]) -> dict[str, float]:
     figures = {}
     for name, (shapes, data) in sets.items():
-        with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16()):
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16("cpu")):
             features = global_features(teacher.encode_groups, data)
         classes, counts = np.unique(shapes.label, return_counts=True)
         known = np.isin(shapes.label, classes[counts >= SMALLEST_CLASS])

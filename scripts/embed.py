@@ -46,10 +46,11 @@ from foundry_edge.models.part_head import PART_HEAD
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.student import Student
 from foundry_edge.models.teacher import Teacher
+from foundry_edge.training.compute import has_bf16
 from foundry_edge.training.distill import distill
 from foundry_edge.training.finetune import finetune
 from foundry_edge.training.head import fit_head
-from foundry_edge.training.settings import TrainSettings, has_bf16
+from foundry_edge.training.settings import TrainSettings
 from foundry_edge_export import export
 from foundry_edge_runtime.grouping import Preprocessing
 from foundry_edge_runtime.pointcloud import FloatArray
@@ -207,7 +208,7 @@ def _views(xyz: FloatArray, spec: Preprocessing, cache: Path) -> list[GroupedSha
 def _pooled(encode: Encode, data: GroupedShapes) -> list[Array]:
     """Global features (M, 2d) of each output of ``encode``."""
     outputs: list[list[Tensor]] = []
-    with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16()):
+    with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16("cpu")):
         for index in torch.arange(len(data)).split(64):
             features = encode(*data.batch(index, torch.zeros_like(index)))
             outputs.append([pool(f.float()) for f in features])

@@ -138,8 +138,13 @@ def augment(groups: Tensor, centers: Tensor, draws: Tensor) -> tuple[Tensor, Ten
         draws: (B, AUGMENT_DRAWS), uniform in [0, 1).
 
     Returns:
-        The transformed pair.
+        The transformed pair, in the types given, under autocast too.
     """
+    with torch.autocast(groups.device.type, enabled=False):  # bfloat16 would move centres by up to 0.7 %
+        return _augmented(groups, centers, draws)
+
+
+def _augmented(groups: Tensor, centers: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
     angle = draws[:, 0] * (2 * torch.pi)
     cos, sin = angle.cos(), angle.sin()
     zero, one = torch.zeros_like(cos), torch.ones_like(cos)

@@ -57,6 +57,12 @@ class ShapeSet:
         """The first ``count`` shapes."""
         return self.where(np.arange(len(self)) < count)
 
+    def spread(self, count: int) -> ShapeSet:
+        """At most ``count`` shapes, evenly spread over the set, and so over classes that it is sorted by."""
+        chosen = np.zeros(len(self), dtype=np.bool_)
+        chosen[np.arange(count) * len(self) // count] = True
+        return self if count >= len(self) else self.where(chosen)
+
     def where(self, mask: npt.NDArray[np.bool_]) -> ShapeSet:
         """The shapes for which ``mask`` (M,) holds."""
         return replace(

@@ -19,6 +19,11 @@ Advance = Callable[[int, int, str], None]
 BATCH = 64
 
 
+def at(device: torch.device, encode: Encode) -> Encode:
+    """``encode`` of a network on ``device``, for groups, centres and features on the CPU."""
+    return lambda groups, centers: encode(groups.to(device), centers.to(device)).cpu()
+
+
 def silent(done: int, total: int, name: str) -> None:
     """An `Advance` that shows nothing."""
 

@@ -35,6 +35,10 @@ class TokenCloud(NamedTuple):
     positions: Tensor
     centers: Tensor
 
+    def full(self) -> TokenCloud:
+        """The same in FP32 or wider."""
+        return TokenCloud(*(part.to(torch.promote_types(part.dtype, torch.float32)) for part in self))
+
     def content(self) -> Tensor:
         """What tokens are compared by, (B, c, d)."""
         return content(self.tokens, self.positions)

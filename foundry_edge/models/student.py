@@ -11,7 +11,7 @@ from foundry_edge.models.cau import CrossAttentionUpsampling
 from foundry_edge.models.compressed import Compressed, Reconstruction
 from foundry_edge.models.config import StudentConfig
 from foundry_edge.models.gate import Bypass, Gate, ranked, sampled, thresholded
-from foundry_edge.models.reducer import Sampling, TokenCloud, content
+from foundry_edge.models.reducer import Assignment, Sampling, TokenCloud, content
 from foundry_edge.models.reducers import make_reducer
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.models.transformer import AttentionBlock, Block, Encoder
@@ -96,7 +96,7 @@ class Student(Compressed):
         """
         positions = self.position(centers).to(tokens.dtype)
         tokens = self.mix(tokens, positions, centers)
-        assigned = self.dso.assign(TokenCloud(tokens, positions, centers), count, sampling)
+        assigned = self._assigned(TokenCloud(tokens, positions, centers), count, sampling)
         if self.gate is None:
             merged, merged_positions = self.dso.merge(tokens, positions, assigned.merge)
             encoded = self.encoder.body(merged, merged_positions)
@@ -106,6 +106,11 @@ class Student(Compressed):
         bypass = _bypass(logits, sampling, threshold, bypassed)
         returned, weights = self._gated(tokens, positions, *assigned, bypass)
         return Reconstruction(self._restored(tokens, returned), weights, logits.float().sigmoid())
+
+    def _assigned(self, cloud: TokenCloud, count: int, sampling: Sampling | None) -> Assignment:
+        """In FP32 or wider under autocast too: logits are differences of squares, and rounded they change."""
+        with torch.autocast(cloud.tokens.device.type, enabled=False):
+            return self.dso.assign(cloud.full(), count, sampling)
 
     def _gated(
         self, tokens: Tensor, positions: Tensor, merge: Tensor, routes: Tensor, bypass: Bypass

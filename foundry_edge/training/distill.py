@@ -28,7 +28,7 @@ from foundry_edge.training.feature_targets import FeatureTargets, feature_target
 from foundry_edge.training.measure import measure
 from foundry_edge.training.objective import TEMPERATURE, Distillation
 from foundry_edge.training.plot import plot_loss
-from foundry_edge.training.processes import check_device, is_main_process
+from foundry_edge.training.processes import check_alone, check_device, is_main_process
 from foundry_edge.training.report import Report
 from foundry_edge.training.settings import TrainSettings, write_settings
 from foundry_edge.training.specialist import SPECIALISTS, specialist
@@ -128,7 +128,8 @@ def distill(
             residual, cau_mlp, gate, tokenizer, lite_width: see `Choices`.
 
     Raises:
-        InputError: an option is out of range or means nothing to the method, or ``out`` is the teacher's.
+        InputError: an option is out of range or means nothing to the method, ``out`` is the teacher's, or a
+            specialist is to be trained by several processes.
         CheckpointError: teacher or checkpoint is missing, damaged or of another kind.
         DataError: nothing to train on, or the loss diverged.
         EnvironmentFault: there is no such accelerator here.
@@ -137,6 +138,8 @@ def distill(
     _check(method, merge_rate, temperature, teacher_features)
     settings = (settings or TrainSettings()).resolved()
     check_device(settings)
+    if method in SPECIALISTS:
+        check_alone(f"--method {method}")  # its losses are means over the labelled clouds of a batch
     check_apart(out, teacher)
     console = Console(stderr=True)
     teacher_model = load_teacher(teacher)

@@ -267,7 +267,7 @@ class _Meter:
         done = number + 1
         if done % self._settings.log_every and done != self._settings.steps:
             return None
-        names = self._rows[-1].keys()
+        names = dict.fromkeys(name for row in self._rows for name in row)  # a step has one budget's figures
         means = {n: _mean([row[n] for row in self._rows if n in row]) for n in names}
         rate = self._samples / max(time.perf_counter() - self._since, 1e-9)
         self._reset()

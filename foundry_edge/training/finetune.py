@@ -24,7 +24,7 @@ from foundry_edge.models.part_head import PART_HEAD
 from foundry_edge.models.store import copy_weights, save_weights
 from foundry_edge.training.claim import CACHE, check_apart, claim
 from foundry_edge.training.classify import fitted_head, judge_classifier, tune_classifier
-from foundry_edge.training.processes import check_device
+from foundry_edge.training.processes import check_alone, check_device
 from foundry_edge.training.segment import segmented
 from foundry_edge.training.settings import TrainSettings
 from foundry_edge.training.stages import Stages, Tuning
@@ -115,7 +115,8 @@ def finetune(
         resume: continue from the checkpoints in ``out``.
 
     Raises:
-        InputError: no such task or budget, a model that cannot have a head, or ``out`` is the model's folder.
+        InputError: no such task or budget, a model that cannot have a head, ``out`` is the model's folder, or
+            there are several processes.
         DataError: the data lack labels or a side, or show one class alone where classes are learned.
         EnvironmentFault: there is no such accelerator here.
         CheckpointError: model or checkpoint is missing, damaged or of another run.
@@ -126,6 +127,7 @@ def finetune(
     how = Tuning(frozen, views, hidden)
     settings = settings or default_settings(0)
     check_device(settings)
+    check_alone("finetune")
     check_apart(out, student)
     classes = 2 if task == "classification" else 1
     model, shapes = load_model(student), labelled(one_set(data), classes)

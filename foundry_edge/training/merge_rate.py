@@ -34,7 +34,7 @@ class MergeRate(nn.Module):
         self.register_buffer("rate", torch.tensor(target))
 
     def penalty(self, merge: Tensor, scale: Tensor) -> Tensor:
-        """-lambda * scale * mean(pi) of merge probabilities (B, c); ``scale`` is the loss, detached."""
+        """-lambda * scale * mean(pi) of merge probabilities (B, c); ``scale`` is the loss of all."""
         self.rate = mean_over_processes(merge.detach().float().mean())
         return -self.price * scale * merge.float().mean()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import smooth_l1_loss
 
@@ -11,6 +12,7 @@ from foundry_edge.models.reducer import Sampling
 from foundry_edge.models.student import Student
 from foundry_edge.training.engine import Step
 from foundry_edge.training.merge_rate import MergeRate
+from foundry_edge.training.processes import mean_over_processes
 from foundry_edge.training.schedule import cosine
 from foundry_edge.training.targets import TeacherTargets, tokens_for
 
@@ -18,7 +20,7 @@ TEMPERATURE = (1.0, 0.3)
 TOKEN_SHARE = 0.3
 """Weight of the teacher's tokens in the loss of a student with a tokenizer of its own."""
 SCALE_ROWS = 256
-"""Clouds from which the scale of each channel of the teacher's tokens is taken."""
+"""Clouds, spread over all, from which the scale of each channel of the teacher's tokens is taken."""
 
 
 class Distillation(nn.Module):
@@ -51,7 +53,8 @@ class Distillation(nn.Module):
         self.project = project or nn.Identity()
         self.temperature = temperature
         gated = isinstance(model, Student) and model.gate is not None
-        self.token_scale = targets.tokens[:SCALE_ROWS].float().flatten(0, 1).std(dim=0).clamp_min(1e-3)
+        rows = torch.arange(min(SCALE_ROWS, len(targets))) * len(targets) // min(SCALE_ROWS, len(targets))
+        self.token_scale = targets.tokens[rows].float().flatten(0, 1).std(dim=0).clamp_min(1e-3)
         self.merge_rate = MergeRate(merge_rate) if gated else None
         freeze(model, freeze_encoder)
 
@@ -77,7 +80,7 @@ class Distillation(nn.Module):
                 "merge_rate": float(made.merge.detach().mean()),
                 "lambda": float(self.merge_rate.price),
             }
-            loss = loss + self.merge_rate.penalty(made.merge, loss.detach())
+            loss = loss + self.merge_rate.penalty(made.merge, mean_over_processes(loss.detach()))
         return loss, figures
 
     def criterion(self, made: Tensor, wanted: Tensor, index: Tensor) -> Tensor:

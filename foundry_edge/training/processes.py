@@ -42,6 +42,20 @@ def check_device(settings: TrainSettings) -> None:
         )
 
 
+def check_alone(what: str) -> None:
+    """Refuse to share among processes what is not made for it.
+
+    Raises:
+        InputError: torchrun started several processes.
+    """
+    if process_count() > 1:
+        raise InputError(
+            f"runs in one process, and there are {process_count()}",
+            where=what,
+            remedy="start it without torchrun",
+        )
+
+
 def launch(settings: TrainSettings) -> Fabric:
     """A launched Fabric over the processes that torchrun started; one process without torchrun.
 
@@ -60,7 +74,7 @@ def launch(settings: TrainSettings) -> Fabric:
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     strategy: Literal["ddp", "auto"] = "ddp" if count > 1 else "auto"
     fabric = Fabric(
-        accelerator=settings.accelerator,
+        accelerator=settings.compute.device.type,
         devices=here,
         num_nodes=count // here,
         strategy=strategy,

@@ -22,6 +22,7 @@ from foundry_edge.measures.fidelity import Fidelity
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.training.claim import CACHE, check_apart, claim
+from foundry_edge.training.compute import Compute
 from foundry_edge.training.distill import train_logged
 from foundry_edge.training.engine import Step
 from foundry_edge.training.measure import measure
@@ -157,7 +158,7 @@ def distill_scenes(
     shapes, objects, kept = _objects(guide, sets, settings, out, console)
     with console.status("scenes") as status:
         lesson = scene_lesson(
-            guide, scenes, shapes, cuts, settings.seed, sizes,
+            guide, scenes, shapes, cuts, settings.seed, sizes, Compute(settings.compute.device),
             lambda done, total: status.update(f"scenes {done}/{total}"),
         )  # fmt: skip
     made_of = {

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from foundry_edge.data.groupings import GroupedShapes, Views
+from foundry_edge.data.groupings import GroupedShapes
 from foundry_edge.models.teacher import Teacher
+from foundry_edge.training.compute import Compute
 from foundry_edge.training.scene_data import Cut, cut_scene, group_scenes, read_scenes, synthetic_scenes
-from foundry_edge.training.targets import TeacherTargets
+from foundry_edge.training.targets import TeacherTargets, teacher_targets
 from foundry_edge_runtime.errors import DataError
 from foundry_edge_runtime.grouping import group_points
 from foundry_edge_runtime.pointcloud import FloatArray
@@ -64,6 +64,7 @@ def scene_lesson(
     cuts: int,
     seed: int,
     sizes: Sequence[int] = SIZES,
+    compute: Compute = Compute(),
     on_scene: OnScene = lambda done, total: None,
 ) -> SceneLesson:
     """Cut scenes into clouds of several sizes, group them as at run time, and run the teacher on them.
@@ -76,6 +77,7 @@ def scene_lesson(
         cuts: per training scene and size; half show the whole scene, half a piece at its own density.
         seed: of all choices.
         sizes: c of the cuts.
+        compute: where, and in which type, the teacher runs.
         on_scene: told (scenes done, scenes in all).
 
     Raises:
@@ -96,7 +98,8 @@ def scene_lesson(
             clouds += [cut_scene(xyz, points, _CUTS[i % 2], rng) for i in range(per_scene)]
             on_scene(done, total)
         batch = group_scenes(clouds, spec, radius)
-        return _encoded(teacher, GroupedShapes(batch.groups.half()[:, None], batch.centers[:, None]), seed)
+        shown = GroupedShapes(batch.groups.half()[:, None], batch.centers[:, None])
+        return teacher_targets(teacher, shown, 1, seed, compute, batch=1)
 
     return SceneLesson(
         {count: targets(fit, count, cuts, 0) for count in sizes},
@@ -145,15 +148,3 @@ def _split(sources: list[Source]) -> tuple[list[Source], list[Source]]:
     ranked = sorted(sources, key=lambda source: (zlib.crc32(source.name.encode()), source.name))
     count = max(round(HELD_OUT * len(sources)), 1)
     return ranked[count:], ranked[:count]
-
-
-@torch.no_grad()
-def _encoded(teacher: Teacher, shapes: GroupedShapes, seed: int) -> TeacherTargets:
-    clouds = Views.of(shapes, 1, seed)
-    rows = []
-    for index in torch.arange(len(clouds)):
-        groups, centers = clouds.batch(index[None])
-        tokens = teacher.tokenizer(groups)
-        rows.append((tokens.half(), centers, teacher.encode_tokens(tokens, teacher.position(centers)).half()))
-    tokens, centers, features = (torch.cat(column) for column in zip(*rows, strict=True))
-    return TeacherTargets(tokens, centers, features, clouds)

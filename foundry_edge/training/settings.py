@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from foundry_edge.training.compute import Compute, device_of_this_process, has_bf16
 from foundry_edge_runtime.files import write_text
 
 
@@ -42,13 +42,19 @@ class TrainSettings(BaseModel):
     @property
     def fabric_precision(self) -> Literal["32-true", "bf16-mixed"]:
         """``precision`` for Lightning Fabric."""
-        return "bf16-mixed" if self.resolved().precision == "bf16-mixed" else "32-true"
+        return "bf16-mixed" if self.compute.bf16 else "32-true"
+
+    @property
+    def compute(self) -> Compute:
+        """Where and in which type this process trains."""
+        return Compute(device_of_this_process(self.accelerator), self.resolved().precision == "bf16-mixed")
 
     def resolved(self) -> TrainSettings:
-        """The same settings with ``precision="auto"`` replaced: bf16 where the hardware has it."""
+        """The same settings with ``precision="auto"`` replaced: bf16 where the device has it."""
         if self.precision != "auto":
             return self
-        return self.model_copy(update={"precision": "bf16-mixed" if has_bf16() else "32-true"})
+        bf16 = has_bf16(device_of_this_process(self.accelerator).type)
+        return self.model_copy(update={"precision": "bf16-mixed" if bf16 else "32-true"})
 
 
 def write_settings(folder: Path, settings: TrainSettings) -> None:
@@ -58,14 +64,3 @@ def write_settings(folder: Path, settings: TrainSettings) -> None:
         StorageError: the folder cannot be written.
     """
     write_text(folder / "settings.json", settings.model_dump_json(indent=2) + "\n")
-
-
-def has_bf16() -> bool:
-    """Whether a CUDA device, or this CPU's instruction set, multiplies in bfloat16."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    try:
-        words = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
-    except OSError:
-        return False
-    return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})

@@ -21,18 +21,20 @@ from foundry_edge.data.tensor_cache import kept_tensors
 from foundry_edge.models.config import HEAD_FIELDS
 from foundry_edge.models.store import HEAD
 from foundry_edge.models.teacher import Teacher
+from foundry_edge.training.compute import Compute
 from foundry_edge.training.settings import TrainSettings
 from foundry_edge.training.targets import TeacherTargets, teacher_targets
 from foundry_edge_runtime.errors import DataError
 
 _KEPT = ("tokens", "centers", "features")
 HELD_OUT_SHAPES = 256
+"""Of each set, at most."""
 VARIANTS = 4
 """Groupings per shape; the last is one-sided, so that students are faithful on scans too."""
 
 
 def split_sides(sets: list[ShapeSet]) -> tuple[list[ShapeSet], list[ShapeSet]]:
-    """Training sides, and test sides for the figures (the training side's tail where there is no test side).
+    """Training sides, and test sides for the figures; without any, every tenth shape of the last set.
 
     Raises:
         DataError: there is no training shape.
@@ -44,8 +46,8 @@ def split_sides(sets: list[ShapeSet]) -> tuple[list[ShapeSet], list[ShapeSet]]:
     if check:
         return fit, check
     last = fit[-1]
-    tail = np.arange(len(last)) >= len(last) * 9 // 10
-    return [*fit[:-1], last.where(~tail)], [last.where(tail)]
+    tenth = np.arange(len(last)) % 10 == min(len(last), 10) - 1  # spread: files are often sorted by class
+    return [*fit[:-1], last.where(~tenth)], [last.where(tenth)]
 
 
 def cache_targets(
@@ -77,11 +79,12 @@ def cache_targets(
         groups = grouped_corpus(
             fit, spec, variants, settings.seed, cache, one_sided_variants=int(variants > 1)
         )
-    fast = torch.bfloat16 if settings.fabric_precision == "bf16-mixed" else torch.float32
     folder = cache if on_disk else None
     with _bar(console, "teacher") as advance:
-        targets = kept_targets(folder, teacher, groups, views, settings.seed, fast, advance)
-        return targets, held_out_targets(teacher, check, cache, on_disk, advance, settings.seed)
+        targets = kept_targets(folder, teacher, groups, views, settings.seed, settings.compute, advance)
+        shown = [s.spread(HELD_OUT_SHAPES) for s in check]
+        exact = Compute(settings.compute.device)
+        return targets, held_out_targets(teacher, shown, cache, on_disk, exact, advance, settings.seed)
 
 
 def held_out_targets(
@@ -89,13 +92,14 @@ def held_out_targets(
     check: list[ShapeSet],
     cache: Path,
     on_disk: bool,
+    compute: Compute,
     on_batch: Callable[[int, int], None],
     seed: int = 0,
 ) -> TeacherTargets:
-    """The teacher's outputs on at most `HELD_OUT_SHAPES` shapes of each set, as they are (float32)."""
+    """The teacher's outputs on all shapes of each set, as they are."""
     spec = teacher.config.preprocessing
-    groups = grouped_corpus([s.first(HELD_OUT_SHAPES) for s in check], spec, 1, 0, cache)
-    return kept_targets(cache if on_disk else None, teacher, groups, 1, seed, torch.float32, on_batch)
+    groups = grouped_corpus(check, spec, 1, 0, cache)
+    return kept_targets(cache if on_disk else None, teacher, groups, 1, seed, compute, on_batch)
 
 
 def kept_targets(
@@ -104,7 +108,7 @@ def kept_targets(
     data: GroupedShapes,
     views: int,
     seed: int,
-    precision: torch.dtype,
+    compute: Compute,
     on_batch: Callable[[int, int], None],
 ) -> TeacherTargets:
     """`teacher_targets`, kept in ``folder`` under a key of weights, groups and all parameters.
@@ -112,21 +116,21 @@ def kept_targets(
     A damaged copy is made anew.
     """
     if folder is None:
-        return teacher_targets(teacher, data, views, seed, precision, on_batch)
+        return teacher_targets(teacher, data, views, seed, compute, on_batch)
     clouds = Views.of(data, views, seed)
-    path = folder / f"targets-{_key(teacher, clouds, precision)}.pt"
+    path = folder / f"targets-{_key(teacher, clouds, compute)}.pt"
     stored = kept_tensors(path, *_KEPT, mmap=True)
     if stored is None:
-        made = teacher_targets(teacher, data, views, seed, precision, on_batch)
+        made = teacher_targets(teacher, data, views, seed, compute, on_batch)
         keep(path, partial(torch.save, {name: getattr(made, name) for name in _KEPT}))
         stored = kept_tensors(path, *_KEPT, mmap=True) or (made.tokens, made.centers, made.features)
     tokens, centers, features = stored
     return TeacherTargets(tokens, centers, features, clouds)
 
 
-def _key(teacher: Teacher, clouds: Views, precision: torch.dtype) -> str:
+def _key(teacher: Teacher, clouds: Views, compute: Compute) -> str:
     config = teacher.config.model_dump_json(exclude=set(HEAD_FIELDS))
-    digest = hashlib.sha256(f"{config} {precision}".encode())
+    digest = hashlib.sha256(f"{config} {compute.device.type} {compute.dtype}".encode())
     weights = [tensor for name, tensor in teacher.state_dict().items() if not name.startswith(HEAD)]
     for part in (*weights, clouds.shapes.groups, clouds.shapes.centers, clouds.draws):
         digest.update(part.contiguous().numpy().data)

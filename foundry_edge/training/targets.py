@@ -11,6 +11,7 @@ from torch import Tensor
 from foundry_edge.data.groupings import GroupedShapes, Views
 from foundry_edge.models.compressed import Compressed
 from foundry_edge.models.teacher import Teacher
+from foundry_edge.training.compute import Compute
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def teacher_targets(
     data: GroupedShapes,
     views: int,
     seed: int,
-    precision: torch.dtype,
+    compute: Compute,
     on_batch: Callable[[int, int], None] = lambda done, total: None,
     batch: int = 64,
 ) -> TeacherTargets:
@@ -71,18 +72,27 @@ def teacher_targets(
         data: M shapes.
         views: V views per shape; M * V clouds result, view by view.
         seed: of the augmentation.
-        precision: autocast type of the teacher, torch.float32 for none.
+        compute: where, and in which type; the teacher is moved there and back.
         on_batch: told (clouds done, clouds in all).
     """
     clouds = Views.of(data, views, seed)
     shape = (len(clouds), teacher.config.preprocessing.groups, teacher.config.width)
     tokens, features = torch.empty(*shape, dtype=torch.float16), torch.empty(*shape, dtype=torch.float16)
     centers_all = torch.empty(*shape[:2], 3)
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision is torch.bfloat16):
+    home = next(teacher.parameters()).device
+    teacher.to(compute.device)
+    with compute.autocast():
         for rows in torch.arange(len(clouds)).split(batch):
             groups, centers = clouds.batch(rows)
-            token = teacher.tokenizer(groups)
-            tokens[rows], centers_all[rows] = token.half(), centers
-            features[rows] = teacher.encode_tokens(token, teacher.position(centers)).half()
+            centers_all[rows] = centers
+            token, feature = _encoded(teacher, groups.to(compute.device), centers.to(compute.device))
+            tokens[rows], features[rows] = token.half().cpu(), feature.half().cpu()
             on_batch(int(rows[-1]) + 1, len(clouds))
+    teacher.to(home)
     return TeacherTargets(tokens, centers_all, features, clouds)
+
+
+def _encoded(teacher: Teacher, groups: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens and features (B, c, d)."""
+    tokens: Tensor = teacher.tokenizer(groups)
+    return tokens, teacher.encode_tokens(tokens, teacher.position(centers))

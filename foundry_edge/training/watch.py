@@ -7,17 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from foundry_edge.data.groupings import GroupedShapes, group_shapes
 from foundry_edge.data.shapes import ShapeSet
-from foundry_edge.measures.features import global_features
+from foundry_edge.measures.features import at, global_features
 from foundry_edge.measures.probe import probe_accuracy
 from foundry_edge.models.config import TeacherConfig
 from foundry_edge.models.teacher import Teacher
+from foundry_edge.training.compute import Compute
 from foundry_edge.training.engine import LogRow
 from foundry_edge.training.report import Report
-from foundry_edge.training.settings import has_bf16
 
 PROBE_SHAPES = 800
 COLLAPSED_STD = 0.01
@@ -36,8 +35,9 @@ class ValidationProbe:
 
     def accuracy(self, teacher: Teacher) -> float:
         """Accuracy on the validation part, percent."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16()):
-            features = global_features(teacher.encode_groups, self.groups)
+        compute = Compute.of(teacher)
+        with compute.autocast():
+            features = global_features(at(compute.device, teacher.encode_groups), self.groups)
         fit, check = slice(None, self.fit), slice(self.fit, None)
         return probe_accuracy((features[fit], self.labels[fit]), (features[check], self.labels[check]))
 

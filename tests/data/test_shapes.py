@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +137,22 @@ def test_cached_groupings_are_the_groupings(tmp_path: Path) -> None:
     assert torch.equal(cached_groupings(shapes, SPEC, 2, 1, tmp_path, 1).groups, fresh.groups)
     plain = group_points(shapes[0, :128], SPEC)
     np.testing.assert_allclose(fresh.groups[0, 0].float(), plain.groups, atol=1e-3)
+
+
+def test_autocast_does_not_round_augmented_coordinates() -> None:
+    generator = torch.Generator().manual_seed(0)
+    xyz, centers = torch.rand(4, 8, 16, 3, generator=generator), torch.rand(4, 8, 3, generator=generator)
+    draws = torch.rand(4, AUGMENT_DRAWS, generator=generator)
+    plain = augment(xyz, centers, draws)
+    with torch.autocast("cpu", torch.bfloat16):
+        under = augment(xyz, centers, draws)
+    assert all(torch.equal(one, other) for one, other in zip(plain, under, strict=True))
+
+
+def test_a_spread_part_shows_all_classes_of_a_sorted_set() -> None:
+    shapes = replace(load_samples().first(200), label=np.repeat(np.arange(10), 20))
+    assert np.bincount(shapes.spread(50).label).tolist() == 10 * [5]
+    assert [len(shapes.spread(count)) for count in (1, 7, 200, 1000)] == [1, 7, 200, 200]
 
 
 def test_augmentation_moves_groups_and_centres_alike() -> None:

@@ -205,3 +205,14 @@ def test_blocks_of_a_shallower_encoder_are_evenly_spaced() -> None:
     assert spread(1, 12, 11) == list(range(1, 12))
     assert spread(0, 12, 4) == [2, 5, 8, 11]
     assert spread(1, 12, 1) == [11]
+
+
+@pytest.mark.parametrize("method", MERGING)
+def test_autocast_does_not_round_what_tokens_are_assigned_by(method: str, teacher: Teacher) -> None:
+    model, generator = _student(teacher, method), torch.Generator().manual_seed(0)
+    tokens, positions = torch.randn(2, 16, 16, TINY.width, generator=generator)
+    cloud = TokenCloud(tokens, positions, torch.rand(16, 16, 3, generator=generator))
+    plain = model._assigned(cloud, 8, None).merge
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(model._assigned(cloud, 8, None).merge, plain)
+        assert method != "dso" or not torch.equal(model.dso.assign(cloud, 8).merge, plain)

@@ -11,6 +11,7 @@ from foundry_edge.evaluation.rungs import open_rungs
 from foundry_edge.models.config import StudentConfig
 from foundry_edge.models.macs import teacher_macs
 from foundry_edge.models.student import Student
+from foundry_edge.training.compute import Compute
 from foundry_edge.training.targets import teacher_targets
 from foundry_edge_export.inference import InferenceStudent
 from tests.teachers import published
@@ -37,7 +38,7 @@ def test_targets_are_those_of_the_whole_teacher(save: Save, clouds: tuple[Tensor
         update={"preprocessing": teacher.config.preprocessing.model_copy(update={"groups": 16})}
     )
     teacher.config = config
-    targets = teacher_targets(teacher, data, 1, 0, torch.float32)
+    targets = teacher_targets(teacher, data, 1, 0, Compute())
     expected = reference(groups.float(), clouds[1])
     torch.testing.assert_close(targets.features.float(), expected, atol=5e-3, rtol=0)
 

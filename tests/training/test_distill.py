@@ -20,6 +20,7 @@ from foundry_edge.models.lite_tokenizer import LiteTokenizer
 from foundry_edge.models.store import WEIGHTS, save_weights
 from foundry_edge.models.teacher import Teacher
 from foundry_edge.training import distill as distill_module
+from foundry_edge.training.compute import Compute
 from foundry_edge.training.distill import distill
 from foundry_edge.training.engine import Step
 from foundry_edge.training.finetune import finetune
@@ -302,7 +303,7 @@ def test_a_damaged_copy_of_the_targets_is_made_anew(teacher: Path, sticks: Path,
 
     def targets() -> torch.Tensor:
         made = kept_targets(
-            tmp_path, load_teacher(teacher), grouped, 1, 0, torch.float32, lambda done, total: None
+            tmp_path, load_teacher(teacher), grouped, 1, 0, Compute(), lambda done, total: None
         )
         return made.features.clone()
 

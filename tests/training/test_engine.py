@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from foundry_edge.training.compute import Compute
 from foundry_edge.training.engine import LogRow, Step, batch_index, train
 from foundry_edge.training.schedule import warmup_cosine
 from foundry_edge.training.settings import TrainSettings
@@ -115,3 +116,29 @@ def test_learning_rate_rises_then_falls() -> None:
     assert rates.index(max(rates)) in (9, 10)
     assert rates[-1] < 0.02
     assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+class Budgets(Regression):
+    """Tells a figure of another budget at every step."""
+
+    def loss(self, step: Step) -> tuple[Tensor, dict[str, float]]:
+        return super().loss(step)[0], {f"loss_s{step.number % 2}": float(step.number)}
+
+
+def test_a_log_row_has_the_figures_of_all_its_steps(tmp_path: Path) -> None:
+    module, rows = Budgets(), list[LogRow]()
+    train(module, module, 16, SETTINGS.model_copy(update={"log_every": 4}), tmp_path / "a.pt", rows.append)
+    assert [row.figures for row in rows] == [
+        {"loss_s0": 1.0, "loss_s1": 2.0},
+        {"loss_s0": 4.0, "loss_s1": 5.0},
+    ]
+
+
+def test_precision_follows_the_device_that_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "flags: avx2")
+    assert TrainSettings(accelerator="cpu").compute == Compute()
+    assert TrainSettings().compute == Compute(torch.device("cuda", 1), bf16=True)
+    assert TrainSettings(precision="32-true").compute.bf16 is False

@@ -13,6 +13,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from foundry_edge.training.distill import distill
+from foundry_edge.training.finetune import finetune
 from foundry_edge.training.processes import Share
 from foundry_edge_runtime.errors import InputError
 
@@ -64,3 +66,16 @@ def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatc
     assert Share.of_this_process(8) == Share(slice(4, 8), 8)
     with pytest.raises(InputError, match="7 clouds cannot be shared evenly among 2 processes"):
         Share.of_this_process(7)
+
+
+def test_what_is_not_made_for_several_processes_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for start in (
+        lambda: finetune("embedded:student", out=tmp_path / "out"),
+        lambda: distill(method="kd-classification", out=tmp_path / "out"),
+    ):
+        with pytest.raises(InputError, match="runs in one process, and there are 2"):
+            start()
+    assert not (tmp_path / "out").exists()

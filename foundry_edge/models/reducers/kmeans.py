@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from foundry_edge.models.reducer import Assignment, Reducer, Sampling, TokenCloud, content, one_hot
+from foundry_edge.models.reducer import Assignment, Reducer, Sampling, TokenCloud, one_hot
 
 LLOYD_STEPS = 5
 
@@ -19,7 +19,7 @@ class KMeans(Reducer):
     @torch.no_grad()
     def assign(self, cloud: TokenCloud, count: int, sampling: Sampling | None = None) -> Assignment:
         """After `LLOYD_STEPS` updates of the centroids, in training too."""
-        points = content(cloud.tokens.float(), cloud.positions.float())
+        points = cloud.content()
         centroids = points[:, :count]
         for _ in range(LLOYD_STEPS):
             members = one_hot(_nearest(points, centroids), count, points.dtype)

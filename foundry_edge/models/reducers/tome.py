@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from foundry_edge.models.reducer import Assignment, Reducer, Sampling, TokenCloud, content
+from foundry_edge.models.reducer import Assignment, Reducer, Sampling, TokenCloud
 
 
 class TokenMerging(Reducer):
@@ -21,7 +21,7 @@ class TokenMerging(Reducer):
     @torch.no_grad()
     def assign(self, cloud: TokenCloud, count: int, sampling: Sampling | None = None) -> Assignment:
         """Deterministic, in training too."""
-        points = content(cloud.tokens.float(), cloud.positions.float())
+        points = cloud.content()
         members = torch.eye(points.shape[1], device=points.device).expand(len(points), -1, -1)
         while members.shape[2] > count:
             means = members.transpose(1, 2) @ points / members.sum(dim=1).unsqueeze(-1)
