@@ -66,17 +66,15 @@ def torch_parity(
     reference, clear = _reference(module, clouds)
     session = open_session(model)
     names = OUTPUTS[: len(reference)]
-    worst, cosines = (
-        _form_error(FixedStudent(student, count, bypassed), clouds, reference[0], clear),
-        np.ones(0),
-    )
+    worst = _form_error(FixedStudent(student, count, bypassed), clouds, reference[0], clear)
+    cosines = []
     for batch in (1, len(clouds.groups)):
         parts = list(run_batches(session, names, clouds.permuted_groups, clouds.permuted_centers, batch))
         found = [np.concatenate([part[i] for part in parts]) for i in range(len(names))]
         gaps = [np.abs(f[clear] - e[clear]).max(initial=0.0) for f, e in zip(found, reference, strict=True)]
         worst = float(np.max([worst, *gaps]))  # NaN stays NaN
-        cosines = token_cosines(found[0][clear], reference[0][clear])
-    return _parity("torch float64", worst, cosines)
+        cosines.append(token_cosines(found[0][clear], reference[0][clear]))
+    return _parity("torch float64", worst, np.min(cosines, axis=0))
 
 
 def relative_parity(found: Array, reference: Array) -> Parity:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -79,7 +80,10 @@ def evaluate(
     _refuse_idle(protocol, {"--teacher": teacher, "--epochs": epochs})
     rungs = open_rungs(model, tokens, precision, backend)
     judged = Judged(one_set(data), progress)
-    metrics, samples = _measure(str(model), rungs, judged, protocol, seeds, teacher, epochs)
+    with ExitStack() as engines:
+        for rung in rungs:
+            engines.callback(rung.close)
+        metrics, samples = _measure(str(model), rungs, judged, protocol, seeds, teacher, epochs)
     return EvaluationReport(
         model=str(model),
         data=judged.shapes.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,7 @@ from foundry_edge.models.config import HEAD_FIELDS
 from foundry_edge.models.model import Model, budgets_of, require_budgets
 from foundry_edge.models.store import CONFIG, encoder_sha256
 from foundry_edge_runtime.backends import DEFAULT, available_backend
+from foundry_edge_runtime.backends.base import Engine
 from foundry_edge_runtime.bundle import Bundle, load_bundle
 from foundry_edge_runtime.bundle.locate import EMBEDDED as EMBEDDED_BUNDLE
 from foundry_edge_runtime.bundle.manifest import MANIFEST, rung_name
@@ -46,6 +48,7 @@ class EvaluatedRung:
         teacher_sha256: of the teacher it was distilled from; empty when unknown.
         bypassed: tokens that a gate lets past DSO, of an engine.
         model: the network behind it; None for an engine, which cannot be trained.
+        close: gives back what ``encode`` has loaded.
     """
 
     tokens: int | None
@@ -57,6 +60,7 @@ class EvaluatedRung:
     teacher_sha256: str = ""
     bypassed: int = 0
     model: Model | None = None
+    close: Callable[[], None] = lambda: None
 
     @property
     def name(self) -> str:
@@ -151,16 +155,17 @@ def _engines(
 
 
 def _engine(bundle: Bundle, rung: ManifestRung, backend: str) -> EvaluatedRung:
-    manifest = bundle.manifest
+    manifest, engine = bundle.manifest, _LazyEngine(bundle, rung, backend)
     return EvaluatedRung(
         tokens=rung.tokens,
         precision=rung.precision,
         preprocessing=manifest.preprocessing,
         width=manifest.width,
-        encode=_LazyEngine(bundle, rung, backend),
+        encode=engine,
         digest=f"{rung.graph.sha256}-{rung.weights.sha256}-{backend}",
         teacher_sha256=manifest.teacher_sha256,
         bypassed=rung.bypassed,
+        close=engine.close,
     )
 
 
@@ -170,19 +175,20 @@ class _LazyEngine:
     def __init__(self, bundle: Bundle, rung: ManifestRung, backend: str) -> None:
         self._bundle, self._rung = bundle, rung
         self._backend = available_backend(backend)
-
-    @functools.cached_property
-    def _run(self) -> Encode:
-        engine = self._backend.load(self._bundle.graph(self._rung), self._bundle.manifest.preprocessing)
-
-        def run(groups: Tensor, centers: Tensor) -> Tensor:
-            arrays = (np.ascontiguousarray(part.numpy(), dtype=np.float32) for part in (groups, centers))
-            return torch.from_numpy(engine.run(*arrays).tokens)
-
-        return run
+        self._engine: Engine | None = None
 
     def __call__(self, groups: Tensor, centers: Tensor) -> Tensor:
-        return self._run(groups, centers)
+        if self._engine is None:
+            graph = self._bundle.graph(self._rung)
+            self._engine = self._backend.load(graph, self._bundle.manifest.preprocessing)
+        arrays = (np.ascontiguousarray(part.numpy(), dtype=np.float32) for part in (groups, centers))
+        return torch.from_numpy(self._engine.run(*arrays).tokens)
+
+    def close(self) -> None:
+        """Give the engine back; the next call loads it again."""
+        if self._engine is not None:
+            self._engine.close()
+        self._engine = None
 
 
 def feature_digest(name: str | Path) -> str:

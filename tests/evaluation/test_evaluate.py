@@ -12,14 +12,18 @@ import pytest
 import torch
 
 from foundry_edge.data.shapes import TEST, load_npz
-from foundry_edge.evaluation.evaluate import PROTOCOLS, evaluate
+from foundry_edge.evaluation.evaluate import FROZEN, PROTOCOLS, evaluate
 from foundry_edge.evaluation.rungs import open_rungs
 from foundry_edge.evaluation.subject import Judged
 from foundry_edge.load import load_teacher
+from foundry_edge.measures.metrics import Metrics
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
+from foundry_edge_runtime.backends.base import Outputs
+from foundry_edge_runtime.backends.ort import OnnxRuntimeEngine
 from foundry_edge_runtime.cache import cache_folder
 from foundry_edge_runtime.errors import CheckpointError, DataError, InputError
+from foundry_edge_runtime.pointcloud import FloatArray
 
 
 @pytest.mark.parametrize("protocol", ["probe", "svm"])
@@ -205,6 +209,31 @@ def test_engines_of_a_bundle_are_judged_as_the_student_they_came_from() -> None:
     fp32, int8 = (rung.metrics["accuracy"] for rung in report.rungs)
     assert fp32 == pytest.approx(torch["accuracy"], abs=2)
     assert int8 == pytest.approx(fp32, abs=10)
+
+
+def test_engines_are_closed_even_when_judging_fails(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[int] = []
+    closed: list[int] = []
+    run, close = OnnxRuntimeEngine.run, OnnxRuntimeEngine.close
+
+    def noted(engine: OnnxRuntimeEngine, *arrays: FloatArray) -> Outputs:
+        opened.append(id(engine))
+        return run(engine, *arrays)
+
+    def noted_close(engine: OnnxRuntimeEngine) -> None:
+        closed.append(id(engine))
+        close(engine)
+
+    def fail(*given: object) -> Metrics:
+        raise DataError("cannot be judged")
+
+    monkeypatch.setattr(OnnxRuntimeEngine, "run", noted)
+    monkeypatch.setattr(OnnxRuntimeEngine, "close", noted_close)
+    monkeypatch.setitem(FROZEN, "probe", fail)
+    with pytest.raises(DataError, match="cannot be judged"):
+        evaluate("embedded:bundle", shapes, "probe", tokens=(2,), seeds=(0,))
+    assert len(set(opened)) == 2
+    assert set(opened) == set(closed)
 
 
 def test_engine_features_are_the_networks(shapes: Path) -> None:
