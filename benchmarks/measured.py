@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from foundry_edge_runtime.device import device
 from foundry_edge_runtime.files import write_text
+from foundry_edge_runtime.versions import versions
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -20,7 +20,7 @@ def keep(name: str, record: dict[str, Any]) -> Path:
     about = {
         "measured": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "device": device(),
-        "versions": {one: version(one) for one in ("foundry-edge", "numpy", "onnxruntime")},
+        "versions": versions(("foundry-edge", "numpy", "onnxruntime")),
         "load_average": os.getloadavg()[0],
     }
     path = RESULTS / f"{name}.json"

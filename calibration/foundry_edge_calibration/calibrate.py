@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import onnx
@@ -17,6 +16,7 @@ from foundry_edge_calibration.ranges import Coverage, observe
 from foundry_edge_runtime.cache import cache_folder
 from foundry_edge_runtime.errors import StorageError
 from foundry_edge_runtime.files import write_text
+from foundry_edge_runtime.versions import versions
 
 FORMAT = 1
 Notify = Callable[[str], None]
@@ -103,7 +103,7 @@ def cache_key(model: onnx.ModelProto, clouds: Clouds, method: str, budget: str) 
         "data": clouds.sha256,
         "method": method,
         "budget": budget,
-        "versions": [version("foundry-edge"), version("onnxruntime")],
+        "versions": list(versions(("foundry-edge", "onnxruntime")).values()),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 from foundry_edge.load import load_student, model_folder
@@ -31,6 +31,7 @@ from foundry_edge_export.size import Size
 from foundry_edge_export.workshop import Workshop
 from foundry_edge_runtime.bundle import Manifest
 from foundry_edge_runtime.errors import BundleError, GateError, MissingExtraError
+from foundry_edge_runtime.versions import versions
 
 _LIBRARIES = ("foundry-edge", "torch", "onnx", "onnxscript", "onnxruntime")
 
@@ -249,7 +250,7 @@ class _Export:
 def _versions() -> dict[str, str]:
     """Versions of the libraries that write and run graphs."""
     try:
-        return {name: version(name) for name in _LIBRARIES}
+        return versions(_LIBRARIES)
     except PackageNotFoundError as error:
         raise MissingExtraError(error.name, "export", "export") from error
 

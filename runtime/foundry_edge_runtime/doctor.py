@@ -17,10 +17,11 @@ from foundry_edge_runtime.errors import BundleError
 from foundry_edge_runtime.grouping import GroupingPath, accelerate
 from foundry_edge_runtime.planned import with_plans
 from foundry_edge_runtime.profile.store import load_profile
+from foundry_edge_runtime.versions import versions
 
 SCHEMA = 1
 DISTRIBUTION = "foundry-edge"
-_LIBRARIES = ("numpy", "onnxruntime", "pydantic", "typer", "rich")
+_LIBRARIES = (DISTRIBUTION, "numpy", "onnxruntime", "pydantic", "typer", "rich")
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)(?:\[([^\]]*)\])?.*;.*extra\s*==\s*['\"]([^'\"]+)['\"]")
 
 
@@ -95,10 +96,12 @@ def doctor(bundle: str | os.PathLike[str] | None = None) -> Diagnosis:
 
     Args:
         bundle: a folder; None looks at the default one.
+
+    Raises:
+        EnvironmentFault: no build of ONNX Runtime is installed.
     """
-    versions = {DISTRIBUTION: metadata.version(DISTRIBUTION), "python": platform.python_version()}
     return Diagnosis(
-        versions={**versions, **{name: metadata.version(name) for name in _LIBRARIES}},
+        versions={"python": platform.python_version(), **versions(_LIBRARIES)},
         device=device(),
         backends=tuple(vars(status) for status in backend_statuses()),
         grouping=accelerate(compile_now=False),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from importlib.metadata import version
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,15 +13,18 @@ from foundry_edge_runtime.cache import cache_folder
 from foundry_edge_runtime.device import device
 from foundry_edge_runtime.files import write_text
 from foundry_edge_runtime.profile.model import Profile
+from foundry_edge_runtime.versions import versions
 
 _LIBRARIES = ("foundry-edge", "onnxruntime", "numpy")
 
 
 def empty_profile(manifest: Manifest) -> Profile:
-    """A profile of this device, these versions and this bundle, with nothing measured yet."""
-    return Profile(
-        bundle_id=manifest.id, device=device(), versions={name: version(name) for name in _LIBRARIES}
-    )
+    """A profile of this device, these versions and this bundle, with nothing measured yet.
+
+    Raises:
+        EnvironmentFault: no build of ONNX Runtime is installed.
+    """
+    return Profile(bundle_id=manifest.id, device=device(), versions=versions(_LIBRARIES))
 
 
 def profile_path(profile: Profile) -> Path:
