@@ -80,7 +80,7 @@ def test_answer_among_the_noise_of_a_library(python: Path, tmp_path: Path) -> No
     answer = json.dumps({"name": "tensorrt", "available": True, "version": "10.3", "reason": "", "gpu": gpu})
     python.write_text(
         f"#!/bin/sh\necho loading\nprintf '[TRT] no newline'\n"
-        f"printf '\\nfoundry-edge-probe:%s\\n' '{answer}'\necho tried >> {tmp_path}/log\n"
+        f"printf '\\nfoundry-edge-answer:%s\\n' '{answer}'\necho tried >> {tmp_path}/log\n"
     )
     assert probed("tensorrt") == BackendStatus("tensorrt", True, "10.3", gpu=gpu)
     assert probed("tensorrt").available

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -159,6 +160,41 @@ def test_crash_of_an_engine_is_a_result(
     assert found.reason == "the process died of SIGSEGV"
 
 
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("exit 0", "the process ended with exit code 0"),
+        ("echo '[TRT] loading'", "the process ended with exit code 0"),
+        ("echo first >&2; echo no room >&2; exit 1", "the process ended with exit code 1 (no room)"),
+    ],
+)
+def test_process_without_an_answer_is_a_failure(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, reason: str
+) -> None:
+    silent = tmp_path / "python"
+    silent.write_text(f"#!/bin/sh\n{script}\n")
+    silent.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(silent))
+    found = measure_isolated(bundle, bundle.manifest.rungs[0], "onnxruntime", SHORT)
+    assert isinstance(found, EngineFailure)
+    assert found.reason == reason
+    monkeypatch.setattr("sys.executable", str(tmp_path / "none"))
+    found = measure_isolated(bundle, bundle.manifest.rungs[0], "onnxruntime", SHORT)
+    assert isinstance(found, EngineFailure)
+    assert found.reason.startswith("cannot be measured: ")
+
+
+def test_result_among_what_libraries_print(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """CUDA, TensorRT and ONNX Runtime write to stdout before and after the answer."""
+    chatty = tmp_path / "python"
+    chatty.write_text(f"#!/bin/sh\nprintf 'a driver speaks'\n'{sys.executable}' \"$@\"\necho goodbye\n")
+    chatty.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(chatty))
+    assert isinstance(measure_isolated(bundle, bundle.manifest.rungs[0], "onnxruntime", SHORT), EngineProfile)
+
+
 def test_bench_measures_every_rung_and_stores(bundle_folder: Path) -> None:
     seen: list[tuple[int, int, str]] = []
     found = bench(bundle_folder, effort=SHORT, progress=lambda *step: seen.append(step))
@@ -208,11 +244,11 @@ def test_limit_of_a_visit_grows_with_what_is_measured(
 ) -> None:
     limits: list[float] = []
 
-    def late(*_: object, timeout: float, **__: object) -> None:
-        limits.append(timeout)
-        raise subprocess.TimeoutExpired("python", timeout)
+    def late(*_: object, seconds: float) -> None:
+        limits.append(seconds)
+        raise subprocess.TimeoutExpired("python", seconds)
 
-    monkeypatch.setattr("foundry_edge_runtime.profile.isolated.subprocess.run", late)
+    monkeypatch.setattr("foundry_edge_runtime.profile.isolated.ask", late)
     rung = bundle.manifest.rungs[0]
     for effort, batch in ((SHORT, 1), (THOROUGH, 1), (THOROUGH, 32)):
         found = visit_isolated(bundle, rung, "onnxruntime", effort, batch=batch)

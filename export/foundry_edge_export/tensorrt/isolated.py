@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import IO, Any
 
 import foundry_edge_export
-import foundry_edge_runtime
 from foundry_edge_export.tensorrt.failures import CrashError, RefusedError
 from foundry_edge_export.tensorrt.task import BuildTask, Compiled
+from foundry_edge_runtime.child import ROOT, finish
 from foundry_edge_runtime.ending import ending
 from foundry_edge_runtime.errors import BackendError, BundleError, FoundryEdgeError, InputError, StorageError
 
-_ROOTS = [
-    Path(package.__file__ or "").resolve().parents[1]
-    for package in (foundry_edge_export, foundry_edge_runtime)
-]
+_ROOTS = [Path(foundry_edge_export.__file__ or "").resolve().parents[1], ROOT]
 _WORKER = "foundry_edge_export.tensorrt.worker"
 
 
@@ -79,25 +76,22 @@ def _run(
     kind: str, task: dict[str, Any], extra: bytes, timeout: float, files: tuple[IO[bytes], IO[bytes]]
 ) -> int:
     answer, complaints = files
-    child = subprocess.Popen(  # noqa: S603 - our own module, arguments as a list
-        [sys.executable, "-m", _WORKER, str(os.getpid()), str(answer.fileno())],
-        stdin=subprocess.PIPE,
-        stdout=complaints,
-        stderr=complaints,
-        pass_fds=(answer.fileno(),),
-        cwd=_ROOTS[0],  # `-m` looks for modules there first, and never in the folder the user stands in
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(_search_path())},
-    )
+    command = [sys.executable, "-m", _WORKER, str(os.getpid()), str(answer.fileno())]
     try:
-        child.communicate(json.dumps({"kind": kind, "task": task}).encode() + b"\n" + extra, timeout=timeout)
-    except subprocess.TimeoutExpired as error:
+        return finish(
+            command,
+            complaints,
+            complaints,
+            seconds=timeout,
+            given=json.dumps({"kind": kind, "task": task}).encode() + b"\n" + extra,
+            pass_fds=(answer.fileno(),),
+            cwd=_ROOTS[0],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(_search_path())},
+        )
+    except TimeoutExpired as error:
         raise CrashError(
             f"the compiler was stopped after {timeout:g} s", where=_name(task), remedy="raise --timeout"
         ) from error
-    finally:
-        child.kill()
-        child.wait()
-    return child.returncode
 
 
 def _search_path() -> list[str]:

@@ -10,15 +10,13 @@ import tempfile
 import time
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
-from pathlib import Path
 
-import foundry_edge_runtime
+from foundry_edge_runtime.child import ROOT, kill
 from foundry_edge_runtime.ending import ending
 from foundry_edge_runtime.errors import BackendError
 from foundry_edge_runtime.streams.items import Item, Outcome
 from foundry_edge_runtime.streams.worker import STOP, Message, Setup
 
-_ROOT = Path(foundry_edge_runtime.__file__).resolve().parent.parent
 START_SECONDS = 120.0  # to load the engine
 _TAIL = 4096
 
@@ -93,7 +91,7 @@ class Worker:
                     stdin=subprocess.DEVNULL,
                     stdout=self._errors,
                     stderr=self._errors,
-                    cwd=_ROOT,  # with -m Python looks for modules in the working folder first
+                    cwd=ROOT,
                 )
         except OSError as error:
             mine.close()
@@ -139,8 +137,7 @@ class Worker:
         try:
             code = self._process.wait(timeout=1.0)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            kill(self._process)
             code = 0
         output = self._output()
         return f"it {ending(code, output)}" if code else "it hung and was killed"
@@ -148,8 +145,7 @@ class Worker:
     def close(self) -> None:
         """End it at once."""
         self.connection.close()
-        self._process.kill()
-        self._process.wait()
+        kill(self._process)
         self._errors.close()
 
     def _output(self) -> str:
