@@ -18,6 +18,7 @@ from foundry_edge_runtime.backends.trt.lanes import KEPT
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
 from foundry_edge_runtime.errors import BackendError, DeviceError
 from foundry_edge_runtime.plans import PlanStore
+from foundry_edge_runtime.profile.measure import Effort, visit
 from tests.runtime.fake_cuda import COPY_MS, KERNEL_MS, NO_MEMORY, FakeGpu
 from tests.runtime.fake_site import HERE, install, keep_plan
 from tests.runtime.fake_tensorrt import Plan
@@ -174,9 +175,22 @@ def test_time_is_split_by_events(bundle: Bundle, backend: TensorRtBackend) -> No
         assert (found.copy_in_ms, found.gpu_ms, found.copy_out_ms) == (COPY_MS, KERNEL_MS, COPY_MS)
         assert found.enqueue_ms > 0
         check(engine, 2)
-    with pytest.raises(BackendError, match="goes through in parts of 8"):
-        engine.split(*clouds(9))
+    parts = engine.split(*clouds(17))
+    assert (parts.copy_in_ms, parts.gpu_ms, parts.copy_out_ms) == (3 * COPY_MS, 3 * KERNEL_MS, 3 * COPY_MS)
     engine.close()
+
+
+def test_batch_larger_than_the_plan_is_measured(
+    bundle: Bundle, backend: TensorRtBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`bench --batch 3` of a plan built for one cloud at a time, as plans are by default."""
+    plan = Plan(batches=(1, 1)).content
+    monkeypatch.setattr(backend, "load", lambda _, spec: backend.load_plan(plan, spec))
+    effort = Effort(warm_runs=1, warm_seconds=0, runs=3, seconds=0, most=3)
+    found = visit(bundle, bundle.manifest.rungs[0], backend, effort, batch=3)
+    assert len(found.engine_ms) == 3
+    assert found.profile.split_ms is not None
+    assert found.profile.split_ms.copy_in == 3 * COPY_MS
 
 
 @pytest.mark.parametrize(

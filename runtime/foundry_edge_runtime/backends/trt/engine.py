@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import astuple, replace
 
 import numpy as np
 
@@ -68,41 +69,36 @@ class TensorRtEngine:
         return _outputs(found), found["centers"]
 
     def split(self, groups: FloatArray, centers: FloatArray) -> Split:
-        """Where the time of a batch goes; see `SplitEngine.split`.
-
-        Raises:
-            BackendError: as `run`; or the batch is larger than the plan takes at once.
-        """
+        """Where the time of a batch goes; see `SplitEngine.split`."""
         return self._split(self._checked(groups, centers), None)
 
     def split_points(self, points: FloatArray) -> Split:
-        """Where the time of a batch goes; see `GroupingEngine.split_points`.
-
-        Raises:
-            BackendError: as `run_points`; or the batch is larger than the plan takes at once.
-        """
+        """Where the time of a batch goes; see `GroupingEngine.split_points`."""
         return self._split(*self._checked_points(points))
 
     def _run(self, inputs: dict[str, FloatArray], kernels: GroupingKernels | None) -> dict[str, FloatArray]:
-        """A batch of any size, in parts that the plan takes."""
-        step = self._tensors.most
-        parts = []
-        for start in range(0, _rows(inputs), step):
-            part = {name: value[start : start + step] for name, value in inputs.items()}
+        """A batch of any size."""
+        found = []
+        for part in self._parts(inputs):
             with self._lanes.borrow(self._way(part, kernels)) as lane:
-                parts.append(lane.run(part))
-        if len(parts) == 1:
-            return parts[0]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+                found.append(lane.run(part))
+        if len(found) == 1:
+            return found[0]
+        return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
     def _split(self, inputs: dict[str, FloatArray], kernels: GroupingKernels | None) -> Split:
-        if _rows(inputs) > self._tensors.most:
-            raise BackendError(
-                f"a batch of {_rows(inputs)} goes through in parts of {self._tensors.most}",
-                where=self._info.backend,
-            )
-        with self._lanes.borrow(self._way(inputs, kernels)) as lane:
-            return lane.split(inputs)
+        """A batch of any size; the times of its parts are added up."""
+        found = []
+        for part in self._parts(inputs):
+            with self._lanes.borrow(self._way(part, kernels)) as lane:
+                found.append(astuple(lane.split(part)))
+        return Split(*map(sum, zip(*found, strict=True)))
+
+    def _parts(self, inputs: dict[str, FloatArray]) -> Iterator[dict[str, FloatArray]]:
+        """Batches that the plan takes at once."""
+        step = self._tensors.most
+        for start in range(0, _rows(inputs), step):
+            yield {name: value[start : start + step] for name, value in inputs.items()}
 
     def _way(self, inputs: dict[str, FloatArray], kernels: GroupingKernels | None) -> Way:
         return Way(max(_rows(inputs), self._tensors.fewest), kernels)
