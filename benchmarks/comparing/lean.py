@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from foundry_edge_runtime.backends.ort import PROVIDERS, OnnxRuntimeBackend
+from foundry_edge_runtime.backends.ort import OnnxRuntimeBackend
+from foundry_edge_runtime.backends.providers import PROVIDERS
 from foundry_edge_runtime.backends.registry import DEFAULT, available_backend
 from foundry_edge_runtime.backends.threads import set_threads
 from foundry_edge_runtime.bundle import load_bundle

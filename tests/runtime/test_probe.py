@@ -169,7 +169,7 @@ def test_provider_asked_for_and_provider_in_use(
     found = OnnxRuntimeBackend("cuda").examine()
     assert (found.available, found.reason) == (not reason, reason)
     assert options[0]["enable_fallback"] == 0
-    assert options[0]["providers"] == [CUDA, CPU]
+    assert options[0]["providers"] == [(CUDA, {"use_tf32": 0}), CPU]
 
 
 def test_tiny_model_is_a_model() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from foundry_edge_runtime.backends.base import INPUTS, LOGITS, OUTPUTS, BackendStatus, EngineInfo, Outputs
 from foundry_edge_runtime.backends.probe import probed
+from foundry_edge_runtime.backends.providers import PROVIDERS, asked
 from foundry_edge_runtime.backends.threads import set_threads
 from foundry_edge_runtime.bundle.load import Graph
 from foundry_edge_runtime.device import multiplies_in_bfloat16, usable_cpus
@@ -20,13 +21,6 @@ from foundry_edge_runtime.errors import BackendError, BundleError, DeviceError, 
 from foundry_edge_runtime.grouping import Preprocessing
 from foundry_edge_runtime.pointcloud import FloatArray
 
-PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "bf16": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-    "tensorrt-rtx": "NvTensorRTRTXExecutionProvider",
-}
 _ON_CPU = ("cpu", "bf16")
 _REPAIR = "repair the GPU libraries, or choose --backend onnxruntime"
 _REINSTALL = "install a build of onnxruntime that has it, or choose another --backend"
@@ -117,8 +111,7 @@ class OnnxRuntimeBackend:
         options.add_session_config_entry(_ASSIGNMENT, "1")
         if self._provider == "bf16":
             options.add_session_config_entry(_BF16, "1")
-        wanted = PROVIDERS[self._provider]
-        providers = [wanted] if wanted == PROVIDERS["cpu"] else [wanted, PROVIDERS["cpu"]]
+        providers = asked(self._provider, graph, library.get_available_providers())
         try:
             # its Python layer would otherwise print a line and start again on the CPU
             return library.InferenceSession(graph.content, options, providers=providers, enable_fallback=0)

@@ -26,6 +26,7 @@ class Graph:
         content: the serialised ModelProto.
         folder: where its external data lie.
         sha256, weights_sha256: of its files, as the manifest states them; plans are looked up by them.
+        precision: of the rung.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Graph:
     folder: Path
     sha256: str = ""
     weights_sha256: str = ""
+    precision: str = "fp32"
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ class Bundle:
             check_file(self.folder, rung.weights, hard_links=self._installed)
             self._checked.add(rung.weights.name)
         hashes = rung.graph.sha256, rung.weights.sha256
-        return Graph(rung.graph.name, content, self.folder.resolve(), *hashes)
+        precision = rung.precision if isinstance(rung, Rung) else "fp32"
+        return Graph(rung.graph.name, content, self.folder.resolve(), *hashes, precision)
 
     def verify(self) -> tuple[FileRef, ...]:
         """Check every file that the manifest names.
