@@ -6,8 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +31,7 @@ from foundry_edge_runtime.profile import (
     Quantiles,
     cache_folder,
     empty_profile,
+    isolated,
     load_profile,
     measure,
     profile_path,
@@ -52,6 +56,55 @@ def test_measured_times_are_those_of_the_engine(bundle: Bundle) -> None:
     assert 5.0 <= found.engine_ms.p50 <= found.engine_ms.p90 <= found.engine_ms.p99
     assert found.group_ms.p50 + 5.0 <= found.total_ms.p99
     assert (found.runs, found.backend, found.of(rung)) == (3, "fake", True)
+
+
+def test_sensors_are_read_while_the_engine_works(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU whose engine is closed is idle, and so is what its sensors tell."""
+    backend, events = FakeBackend(), list[str]()
+    load = backend.load
+
+    def watched(*arguments: Any) -> Any:
+        engine = load(*arguments)
+        for name in ("run", "close"):
+            monkeypatch.setattr(engine, name, noted(name, getattr(engine, name)))
+        return engine
+
+    def noted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def both(*arguments: Any) -> Any:
+            events.append(name)
+            return call(*arguments)
+
+        return both
+
+    def sense() -> dict[str, float | None]:
+        events.append("sense")
+        before = len(events)
+        while len(events) < before + 2:
+            time.sleep(0.001)
+        return {"power_w": 9.5, "temperature_c": 55.0}
+
+    monkeypatch.setattr(backend, "load", watched)
+    found = visit(bundle, bundle.manifest.rungs[0], backend, SHORT, sense=sense)
+    assert (found.profile.power_w, found.profile.temperature_c) == (9.5, 55.0)
+    assert len(found.engine_ms) == SHORT.runs
+    at = events.index("sense")
+    assert set(events[:at]) == {"run"}
+    assert events[at + 1 : at + 3] == ["run", "run"]
+    assert events[-1] == "close"
+
+
+def test_isolated_measurement_reads_the_sensors_once(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the process runs, in this one."""
+    monkeypatch.setattr(isolated, "power_w", lambda: 7.25)
+    rung = bundle.manifest.rungs[0]
+    task = (str(bundle.folder), rung.tokens, 0, rung.precision, "onnxruntime", 1, asdict(SHORT))
+    monkeypatch.setattr("sys.argv", ["isolated", json.dumps(task)])
+    assert isolated.main() == 0
+    answer = json.loads(capsys.readouterr().out.partition(":")[2])
+    assert answer["visit"][0]["power_w"] == 7.25
+    assert len(answer["visit"][1]) == len(answer["visit"][2]) == SHORT.runs
 
 
 def test_visits_are_pooled(bundle: Bundle) -> None:

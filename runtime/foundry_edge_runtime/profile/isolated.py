@@ -86,10 +86,15 @@ def _work(task: _Task) -> list[Any]:
     rung = bundle.manifest.rung(task.tokens, task.precision, task.bypassed)
     if rung is None:
         raise InputError(f"has no rung of {task.tokens} tokens in {task.precision}", where=task.folder)
-    seen = visit(bundle, rung, get_backend(task.backend), Effort(**task.effort), batch=task.batch)
-    board = {"memory_mb": resident_mb(peak=True), "temperature_c": temperature_c(), "power_w": power_w()}
-    profile = seen.profile.model_copy(update=board)
+    seen = visit(
+        bundle, rung, get_backend(task.backend), Effort(**task.effort), batch=task.batch, sense=_sensors
+    )
+    profile = seen.profile.model_copy(update={"memory_mb": resident_mb(peak=True)})
     return [profile.model_dump(mode="json"), seen.group_ms, seen.engine_ms]
+
+
+def _sensors() -> dict[str, float | None]:
+    return {"power_w": power_w(), "temperature_c": temperature_c()}
 
 
 def main() -> int:

@@ -6,6 +6,8 @@ Where the engine groups, grouping is part of its time, and sampling alone is lef
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, NamedTuple
@@ -19,6 +21,8 @@ from foundry_edge_runtime.bundle.manifest import Rung
 from foundry_edge_runtime.grouping import Preprocessing
 from foundry_edge_runtime.pointcloud import FloatArray
 from foundry_edge_runtime.profile.model import EngineProfile, Quantiles, SplitMs
+
+Sense = Callable[[], dict[str, float | None]]
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,24 @@ def _times(group_ms: list[float], engine_ms: list[float]) -> dict[str, Any]:
     }
 
 
-def visit(bundle: Bundle, rung: Rung, backend: Backend, effort: Effort, *, batch: int = 1) -> Visit:
+def visit(
+    bundle: Bundle,
+    rung: Rung,
+    backend: Backend,
+    effort: Effort,
+    *,
+    batch: int = 1,
+    sense: Sense | None = None,
+) -> Visit:
     """Load a rung on a backend and measure it, ``batch`` clouds at a time.
+
+    Args:
+        bundle: holds the rung.
+        rung: what to measure.
+        backend: what to load it on.
+        effort: how long.
+        batch: clouds at a time.
+        sense: reads sensors, as fields of the profile; called once while the engine works on, untimed.
 
     Raises:
         BackendError: it cannot be loaded or run.
@@ -104,6 +124,7 @@ def visit(bundle: Bundle, rung: Rung, backend: Backend, effort: Effort, *, batch
     load_ms = (time.perf_counter() - start) * 1e3
     try:
         group_ms, engine_ms = time_engine(engine, bundle.manifest.preprocessing, effort, batch)
+        sensed = {} if sense is None else _sensed(engine, bundle.manifest.preprocessing, batch, sense)
         split_ms = split_engine(engine, bundle.manifest.preprocessing, effort, batch)
         gpu_grouping = feeding.grouping_engine(engine) is not None
     finally:
@@ -121,6 +142,7 @@ def visit(bundle: Bundle, rung: Rung, backend: Backend, effort: Effort, *, batch
         split_ms=split_ms,
         gpu_grouping=gpu_grouping,
         load_ms=load_ms,
+        **sensed,
     )
     return Visit(profile, group_ms, engine_ms)
 
@@ -161,6 +183,16 @@ def time_engine(
     ):
         times.append(_time_once(engine, cloud, spec, batch))
     return [group_ms for group_ms, _ in times], [engine_ms for _, engine_ms in times]
+
+
+def _sensed(engine: Engine, spec: Preprocessing, batch: int, sense: Sense) -> dict[str, float | None]:
+    """What sensors tell under the load of the timed runs."""
+    cloud = benchmark_cloud(spec)
+    with ThreadPoolExecutor(1) as reader:
+        told = reader.submit(sense)
+        while not told.done():
+            _time_once(engine, cloud, spec, batch)
+    return told.result()
 
 
 def _time_once(engine: Engine, cloud: FloatArray, spec: Preprocessing, batch: int) -> tuple[float, float]:

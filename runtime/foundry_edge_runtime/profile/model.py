@@ -63,9 +63,9 @@ class EngineProfile(_Strict):
     load_ms: float = Field(ge=0)
     memory_mb: float | None = None
     temperature_c: float | None = Field(
-        None, description="hottest zone of the board right after; None: unknown"
+        None, description="hottest zone of the board while it ran; None: unknown"
     )
-    power_w: float | None = Field(None, description="what the board drew right after; None: unknown")
+    power_w: float | None = Field(None, description="what the board drew while it ran; None: unknown")
     runs: int = Field(ge=1)
 
     @property
