@@ -46,8 +46,13 @@ def gpus() -> list[str]:
 
 def gpu_present() -> bool:
     """Whether there may be an NVIDIA GPU that this process may use; nothing is loaded or started."""
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
-    return not hidden and (bool(gpus()) or any(node.exists() for node in _NODES))
+    return not _gpus_hidden() and (bool(gpus()) or any(node.exists() for node in _NODES))
+
+
+def _gpus_hidden() -> bool:
+    """Whether $CUDA_VISIBLE_DEVICES names no GPU: CUDA reads its list up to the first entry that is none."""
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0].strip()
+    return not (first.isdecimal() or first.startswith(("GPU-", "MIG-")))
 
 
 def board() -> str:

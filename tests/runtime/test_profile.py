@@ -438,5 +438,9 @@ def test_gpu_is_looked_for_without_starting_anything(tmp_path: Path, monkeypatch
     assert not device.gpu_present()
     (tmp_path / "nvidia0").touch()
     assert device.gpu_present()
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert not device.gpu_present()
+    for hiding in ("", "-1", "-1,0", " -1", "NoDevFiles"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hiding)
+        assert not device.gpu_present(), hiding
+    for showing in ("0", "1,-1", "GPU-8932f937", "MIG-GPU-8932f937/1/2"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", showing)
+        assert device.gpu_present(), showing
