@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from foundry_edge_runtime import control
@@ -112,21 +113,28 @@ def warm_ladder(
         budget: its latency is held; its memory limits the resident memory of this process.
         load: loads and warms an engine.
         resident: memory of this process in MiB.
+
+    Raises:
+        BundleError: from ``load``; the engines loaded here are closed then, the first is not.
     """
     limit_ms = budget.max_latency_ms or 0.0
     limit_mb = budget.max_memory_mb or (resident() or 0.0) + WARM_MB
     warm, left_out = [first], list[str]()
-    for one in reversed(ladder):
-        choice = _choice(one, limit_ms)
-        if _name(choice) == _name(first[0]):
-            continue
-        if (resident() or 0.0) > limit_mb:
-            left_out.append(one.rung.name)
-            continue
-        try:
-            warm.append((choice, load(choice)))
-        except BackendError:
-            left_out.append(one.rung.name)
+    with ExitStack() as undo:
+        for one in reversed(ladder):
+            choice = _choice(one, limit_ms)
+            if _name(choice) == _name(first[0]):
+                continue
+            if (resident() or 0.0) > limit_mb:
+                left_out.append(one.rung.name)
+                continue
+            try:
+                warm.append((choice, load(choice)))
+            except BackendError:
+                left_out.append(one.rung.name)
+            else:
+                undo.callback(warm[-1][1].close)
+        undo.pop_all()
     warm.sort(key=lambda entry: -_latency(entry[0]))
     choices, engines = [choice for choice, _ in warm], [engine for _, engine in warm]
     rungs = Rungs(choices, engines, [_latency(choice) for choice in choices], limit_ms, left_out)

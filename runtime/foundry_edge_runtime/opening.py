@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 
 from foundry_edge_runtime.adaptive import Rungs, ladder_of, warm_ladder
@@ -73,10 +74,8 @@ class Opener:
         """The ladder around the engine chosen, loaded as far as the memory allows; for `--adaptive`.
 
         Raises:
-            InputError: the budget has no latency to hold.
+            BundleError: as `open`; what was loaded here is closed then.
         """
-        if self._budget.max_latency_ms is None:
-            raise InputError("--adaptive needs a latency to hold", remedy="add --max-latency-ms")
         profile = self._whole_profile()
         ladder = ladder_of(self._bundle.manifest, profile, self._budget)
         rungs = warm_ladder(ladder, (choice, engine), self._budget, self._load)
@@ -125,9 +124,18 @@ class Opener:
     def _load(self, choice: Choice) -> Engine:
         backend = self._backend or available_backend(choice.backend)
         engine = backend.load(self._bundle.graph(choice.rung), self._bundle.manifest.preprocessing)
-        try:
+        with ExitStack() as undo:
+            undo.callback(engine.close)
             engine.warm()
-        except BackendError:
-            engine.close()
-            raise
+            undo.pop_all()
         return engine
+
+
+def check_holdable(budget: Budget) -> None:
+    """Refuse to hold a latency that nobody named, before anything is loaded.
+
+    Raises:
+        InputError: the budget has none.
+    """
+    if budget.max_latency_ms is None:
+        raise InputError("--adaptive needs a latency to hold", remedy="add --max-latency-ms")

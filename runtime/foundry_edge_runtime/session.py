@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -16,7 +17,7 @@ from foundry_edge_runtime.batches import best_batch, engine_seconds
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
 from foundry_edge_runtime.errors import BackendError, BundleError, DeviceError, ScanError
-from foundry_edge_runtime.opening import Opener
+from foundry_edge_runtime.opening import Opener, check_holdable
 from foundry_edge_runtime.parts.segmenter import Segmented, segmenter
 from foundry_edge_runtime.pointcloud import FloatArray, PointCloud
 from foundry_edge_runtime.profile.model import Profile
@@ -56,7 +57,8 @@ class Session:
 
     Raises:
         BundleError: the bundle is not what its manifest says.
-        InputError: the budget names what the bundle does not have, or so does ``parts`` or ``category``.
+        InputError: the budget names what the bundle does not have, or so does ``parts`` or ``category``; or
+            ``adaptive`` without a latency to hold.
         BackendError: no engine can be loaded.
         GateError: ``strict``, and no engine keeps within the budget.
     """
@@ -81,8 +83,13 @@ class Session:
             self.bundle, self.budget, profile=profile, backend=backend, strict=strict, notify=notify
         )
         self._closed = False
-        self.choice, self._engine = self._opener.open()
-        self.rungs = self._opener.warm(self.choice, self._engine) if adaptive else None
+        if adaptive:
+            check_holdable(self.budget)
+        with ExitStack() as undo:
+            self.choice, self._engine = self._opener.open()
+            undo.callback(self._engine.close)
+            self.rungs = self._opener.warm(self.choice, self._engine) if adaptive else None
+            undo.pop_all()
 
     def run(self, points: PointCloud | npt.ArrayLike, *, read_ms: float = 0.0) -> Result:
         """Compute one cloud.

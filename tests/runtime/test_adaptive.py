@@ -11,11 +11,12 @@ import pytest
 
 from foundry_edge_runtime import Budget, Session, load_bundle
 from foundry_edge_runtime.adaptive import Rungs, ladder_of, warm_ladder
+from foundry_edge_runtime.backends.base import Engine
 from foundry_edge_runtime.backends.fake import FakeBackend
 from foundry_edge_runtime.bundle.load import Bundle
 from foundry_edge_runtime.choice import Choice
 from foundry_edge_runtime.control import Policy
-from foundry_edge_runtime.errors import BackendError, InputError
+from foundry_edge_runtime.errors import BackendError, BundleError, InputError
 from foundry_edge_runtime.profile import Profile, empty_profile
 from tests.runtime.test_choice import measured
 from tests.runtime.tiny_bundle import LABELS
@@ -100,6 +101,36 @@ def test_switching_takes_less_than_a_frame(bundle: Bundle) -> None:
 def test_adaptive_needs_a_latency(bundle: Bundle) -> None:
     with pytest.raises(InputError, match="--adaptive needs a latency to hold; add --max-latency-ms"):
         Session(bundle, Budget(), adaptive=True)
+    fake = backend()
+    with pytest.raises(InputError, match="--adaptive needs a latency"):
+        Session(bundle, Budget(), backend=fake, adaptive=True)
+    assert fake.log == []
+
+
+def test_bundle_damaged_beside_the_chosen_engine_leaves_none_open(bundle: Bundle, profile: Profile) -> None:
+    (bundle.folder / "s1-int8.onnx").write_bytes(b"")
+    fake = backend()
+    with pytest.raises(BundleError, match=r"s1-int8\.onnx"):
+        Session(bundle, Budget(max_latency_ms=30), profile=profile, backend=fake, adaptive=True)
+    loaded = [line.partition(" ")[2] for line in fake.log if line.startswith("load")]
+    assert loaded
+    assert sorted(f"close {name}" for name in loaded) == sorted(one for one in fake.log if "close" in one)
+
+
+def test_ladder_that_cannot_be_loaded_closes_what_it_loaded(bundle: Bundle, profile: Profile) -> None:
+    budget = Budget(max_latency_ms=30, backend="fake")
+    fake = backend()
+    ladder = ladder_of(bundle.manifest, profile, budget)
+    first = Choice(ladder[0].rung, ladder[0].backend, "", met=True, measured=ladder[0].measured)
+
+    def load(one: Choice) -> Engine:
+        if one.rung.name == ladder[1].rung.name:
+            raise BundleError("is damaged", where=one.rung.name)
+        return fake.load(bundle.graph(one.rung), bundle.manifest.preprocessing)
+
+    with pytest.raises(BundleError, match="is damaged"):
+        warm_ladder(ladder, (first, load(first)), budget, load, lambda: 0.0)
+    assert fake.log == ["load s4-fp32.onnx", "load s1-int8.onnx", "close s1-int8.onnx"]
 
 
 def test_memory_limits_what_is_kept_warm(bundle: Bundle, profile: Profile) -> None:
