@@ -10,6 +10,7 @@ from foundry_edge_runtime.errors import BackendError, InputError
 DEFAULT = "onnxruntime"
 PLANNED = ("tensorrt", "tensorrt-rtx")
 """Backends whose engines are built ahead, by `foundry-edge build`."""
+_ON_CPU = (DEFAULT, f"{DEFAULT}:bf16")
 _PROVIDERS = ("bf16", "cuda", "tensorrt", "tensorrt-rtx")
 
 # name -> module, class, arguments; modules are imported when their backend is asked for
@@ -26,6 +27,11 @@ _KNOWN: dict[str, tuple[str, str, tuple[str, ...]]] = {
 def backend_names() -> tuple[str, ...]:
     """Every name `get_backend` takes."""
     return tuple(_KNOWN)
+
+
+def needs_gpu(name: str) -> bool:
+    """Whether the engines of this backend run on a GPU."""
+    return name not in _ON_CPU
 
 
 def get_backend(name: str) -> Backend:

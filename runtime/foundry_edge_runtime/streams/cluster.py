@@ -7,6 +7,7 @@ paths. All use the engine that was chosen here, so the results are those of a si
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from foundry_edge_runtime.backends.registry import needs_gpu
 from foundry_edge_runtime.bundle.load import Bundle
 from foundry_edge_runtime.choice import choose
 from foundry_edge_runtime.errors import BackendError, EnvironmentFault, GateError
@@ -26,6 +28,7 @@ from foundry_edge_runtime.streams.worker import Setup, open_session
 
 AUTO = "auto"
 _INPUTS = 8  # that an actor takes at a time
+_GPU_PARTS = 10_000  # Ray counts GPUs in parts of that size
 
 
 class Cluster:
@@ -36,7 +39,7 @@ class Cluster:
         setup: what each is told.
         address: of the cluster; "auto" takes the one that runs here, else starts one on this machine alone.
         workers: how many actors.
-        notify: told when a cluster is started.
+        notify: told when a cluster is started, and when it has no GPU for an engine that needs one.
 
     Attributes:
         choice: the engine.
@@ -55,6 +58,7 @@ class Cluster:
         self._data = optional("ray.data", "cluster", "computing on a cluster")
         here = setup.profile.model_copy(update={"planned": None})  # other machines have plans of their own
         self._bundle, self._setup, self._workers = bundle, replace(setup, profile=here), workers
+        self._notify = notify
         self._started = not self._ray.is_initialized()
         if self._started:
             self._connect(address, notify)
@@ -75,7 +79,11 @@ class Cluster:
             [{"place": place, "name": item.name, "skip": item.skip} for place, item in enumerate(listed)]
         )
         computed = rows.map_batches(
-            Computer, fn_constructor_args=(self._setup,), batch_size=_INPUTS, concurrency=self._workers
+            Computer,
+            fn_constructor_args=(self._setup,),
+            batch_size=_INPUTS,
+            concurrency=self._workers,
+            num_gpus=self._share_of_gpu(),
         )
         try:
             for row in computed.iter_rows():
@@ -84,6 +92,17 @@ class Cluster:
                     return
         except self._ray.exceptions.RayError as error:
             raise BackendError(f"the cluster failed: {_last_line(error)}", where="ray") from error
+
+    def _share_of_gpu(self) -> float | None:
+        """Of one GPU, for each actor: Ray shows GPUs only to those that ask, and starts as many as fit."""
+        if not needs_gpu(self.choice.backend):
+            return None
+        gpus = int(self._ray.cluster_resources().get("GPU", 0))
+        if not gpus:
+            self._notify(f"Ray knows of no GPU, which {self.choice.backend} needs")
+            return None
+        share = _GPU_PARTS // math.ceil(self._workers / gpus)
+        return share / _GPU_PARTS
 
     def close(self) -> None:
         """Leave the cluster, if this joined it."""
