@@ -6,8 +6,11 @@ import statistics
 import time
 from collections.abc import Callable
 
+from foundry_edge_runtime import feeding
 from foundry_edge_runtime.backends.base import Engine
 from foundry_edge_runtime.errors import InputError
+from foundry_edge_runtime.grouping import Preprocessing
+from foundry_edge_runtime.profile.measure import benchmark_cloud
 
 AUTO = "auto"
 SIZES = (1, 2, 4, 8, 16, 32)
@@ -44,16 +47,17 @@ def best_batch(seconds: Callable[[int], float]) -> int:
     return best
 
 
-def engine_seconds(engine: Engine, size: int) -> float:
-    """The median time of a batch of this size on made-up input, after one run to warm up.
+def engine_seconds(engine: Engine, spec: Preprocessing, size: int) -> float:
+    """The median time that a warm engine takes for a batch of this size, made ready beforehand.
 
     Raises:
         BackendError: the engine failed.
     """
+    batch = [feeding.make_ready(benchmark_cloud(spec), spec, engine)] * size
     engine.warm(size)
     taken = []
     for _ in range(_RUNS):
         started = time.perf_counter()
-        engine.warm(size)
+        feeding.compute(engine, batch, spec)
         taken.append(time.perf_counter() - started)
     return max(statistics.median(taken), 1e-9)

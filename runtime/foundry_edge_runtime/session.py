@@ -205,7 +205,8 @@ class Session:
         Raises:
             BackendError: the engine failed.
         """
-        return best_batch(lambda size: engine_seconds(self._engine, size))
+        spec = self.bundle.manifest.preprocessing
+        return best_batch(lambda size: engine_seconds(self._engine, spec, size))
 
     def close(self) -> None:
         """Free the engine; the session cannot run afterwards."""

@@ -6,12 +6,14 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from foundry_edge_runtime import Budget, load_bundle
-from foundry_edge_runtime.batches import best_batch, parse_batch
+from foundry_edge_runtime import Budget, batches, load_bundle
+from foundry_edge_runtime.backends.fake import FakeBackend
+from foundry_edge_runtime.batches import best_batch, engine_seconds, parse_batch
 from foundry_edge_runtime.errors import BackendError, GateError, InputError, MissingExtraError, ScanError
 from foundry_edge_runtime.inspection import Failure
 from foundry_edge_runtime.profile import empty_profile
@@ -316,6 +318,22 @@ def test_errors_travel_between_processes() -> None:
 def test_adaptive_worker(scans: Path, bundle_folder: Path) -> None:
     running = run(scans, bundle=bundle_folder, isolate=True, adaptive=True, max_latency_ms=1000)
     assert len(kinds(running)) == 10
+
+
+def test_time_of_a_batch_is_that_of_one_run(bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorRT warms up by two runs, which are no measure of one."""
+    bundle, clock = load_bundle(bundle_folder), [0.0]
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+
+    fake = FakeBackend(latency_ms={"s1-fp32.onnx": 5.0}, sleep=sleep)
+    spec = bundle.manifest.preprocessing
+    engine = fake.load(bundle.graph(bundle.manifest.rungs[0]), spec)
+    warm = engine.warm
+    monkeypatch.setattr(engine, "warm", lambda size: (warm(size), warm(size)))
+    monkeypatch.setattr(batches, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    assert engine_seconds(engine, spec, 4) == pytest.approx(0.005)
 
 
 @pytest.mark.parametrize(

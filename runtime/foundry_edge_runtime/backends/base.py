@@ -69,7 +69,7 @@ class Engine(Protocol):
     """A rung made executable: warm, run as often as wanted, close."""
 
     def warm(self, batch: int = 1) -> None:
-        """Run once on made-up input of this batch size, so that later runs show their true speed."""
+        """Run on made-up input of this batch size, as often as later runs need to show their true speed."""
 
     def run(self, groups: FloatArray, centers: FloatArray) -> Outputs:
         """Compute (B, c, K, 3) groups and (B, c, 3) centres.
