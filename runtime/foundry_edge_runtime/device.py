@@ -12,6 +12,7 @@ _NVIDIA = Path("/proc/driver/nvidia/gpus")
 _NODES = (Path("/dev/nvidia0"), Path("/dev/nvhost-gpu"), Path("/dev/dxg"))  # the last is that of WSL 2
 _BOARD = Path("/proc/device-tree/model")
 _STATUS = Path("/proc/self/status")
+_MEMORY = Path("/proc/meminfo")
 
 
 def usable_cpus() -> int:
@@ -77,6 +78,12 @@ def resident_mb(peak: bool = False) -> float | None:
     field = "VmHWM:" if peak else "VmRSS:"
     values = [line.split()[1] for line in _read(_STATUS).splitlines() if line.startswith(field)]
     return int(values[0]) / 1024 if values else None
+
+
+def available_memory() -> int:
+    """Bytes that can be taken without swapping: Linux's MemAvailable, elsewhere half of what is built in."""
+    values = [line.split()[1] for line in _read(_MEMORY).splitlines() if line.startswith("MemAvailable:")]
+    return int(values[0]) * 1024 if values else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def _read(path: Path) -> str:

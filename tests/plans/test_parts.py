@@ -167,7 +167,7 @@ def test_free_memory_of_a_jetson_is_what_the_system_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "meminfo").write_text("MemTotal: 7802220 kB\nMemAvailable:    4000000 kB\n")
-    monkeypatch.setattr(site, "_MEMORY", tmp_path / "meminfo")
+    monkeypatch.setattr("foundry_edge_runtime.device._MEMORY", tmp_path / "meminfo")
     device: Any = SimpleNamespace(attributes=SimpleNamespace(integrated=True))
     assert site._free_bytes(device) == 4000000 * 1024
 

@@ -397,6 +397,16 @@ def test_usable_cpus_follow_affinity_and_quota(tmp_path: Path, monkeypatch: pyte
         assert device.usable_cpus() == cpus
 
 
+def test_memory_is_what_linux_says_or_half_of_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "meminfo"
+    monkeypatch.setattr(device, "_MEMORY", table)
+    assert 1 << 25 < device.available_memory() < 1 << 50
+    table.write_text("MemTotal: 4096 kB\nMemAvailable:    2048 kB\n")
+    assert device.available_memory() == 2 << 20
+
+
 def test_gpus_from_what_the_driver_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "_NVIDIA", tmp_path / "none")
     monkeypatch.setattr(device, "_BOARD", tmp_path / "model")

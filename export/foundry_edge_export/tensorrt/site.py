@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
@@ -11,10 +10,9 @@ from foundry_edge_export.tensorrt.library import ahead_capabilities
 from foundry_edge_runtime.backends.cuda import Device, open_device
 from foundry_edge_runtime.backends.cuda.identity import plan_device
 from foundry_edge_runtime.backends.trt.library import import_library
+from foundry_edge_runtime.device import available_memory
 from foundry_edge_runtime.errors import BackendError
 from foundry_edge_runtime.plans import PlanDevice
-
-_MEMORY = Path("/proc/meminfo")
 
 
 class Site(BaseModel):
@@ -64,9 +62,3 @@ def _free_bytes(device: Device) -> int:
     with device.current():
         status = ctypes.CDLL("libcuda.so.1").cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total))
     return free.value if status == 0 else device.attributes.memory // 2
-
-
-def available_memory() -> int:
-    """Bytes of host memory that can be had without swapping; 0 where the system does not tell."""
-    lines = _MEMORY.read_text(encoding="ascii").splitlines() if _MEMORY.exists() else []
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), 0)

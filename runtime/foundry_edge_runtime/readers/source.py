@@ -16,6 +16,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from foundry_edge_runtime.device import available_memory
 from foundry_edge_runtime.errors import ScanError
 from foundry_edge_runtime.readers.uri import is_uri, suffix_of
 
@@ -32,18 +33,6 @@ _SPECIAL = {
     stat.S_IFBLK: "a block device",
     stat.S_IFDIR: "a folder",
 }
-
-
-def available_memory() -> int:
-    """Bytes of memory that can be taken without swapping (Linux MemAvailable, else free pages)."""
-    try:
-        with Path("/proc/meminfo").open(encoding="ascii") as table:
-            for line in table:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass  # no procfs: ask the C library
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 @dataclass
