@@ -16,12 +16,12 @@ from foundry_edge_export.tensorrt.compiler import _failure, compile_rung
 from foundry_edge_export.tensorrt.configure import configure, detach_timing
 from foundry_edge_export.tensorrt.failures import CrashError, RefusedError
 from foundry_edge_export.tensorrt.library import ahead_capabilities
-from foundry_edge_export.tensorrt.messages import Messages, one_line
 from foundry_edge_export.tensorrt.network import parse
 from foundry_edge_export.tensorrt.rungs import stand_ins
 from foundry_edge_export.tensorrt.site import Site
 from foundry_edge_export.tensorrt.task import BuildTask, Compiled
 from foundry_edge_export.tensorrt.timing import read_timing, timing_name, write_timing
+from foundry_edge_runtime.backends.trt.messages import Messages, one_line
 from foundry_edge_runtime.bundle import load_bundle
 from foundry_edge_runtime.errors import BackendError
 from foundry_edge_runtime.plans import PlanCheck, PlanDevice, PlanStore
@@ -101,8 +101,10 @@ def test_only_errors_and_warnings_are_kept_each_once() -> None:
         messages.add(level, f"said {level}")
     assert messages.warnings == ["said WARNING"]
     assert messages.errors == ["said ERROR", "said INTERNAL_ERROR"]
-    assert messages.problem() == "said ERROR"
-    assert Messages().problem() == "the compiler gave no reason"
+    assert messages.problem() == messages.take() == "said ERROR"
+    messages.add("ERROR", "said since")
+    assert messages.take() == "said since"
+    assert Messages().problem() == "the library gives no reason"
 
 
 def test_stand_ins_are_of_the_same_budget_the_nearest_first(bundle: Path) -> None:

@@ -71,13 +71,17 @@ class Plan:
         return {name: known[name] for name in ("groups", "centers", *self.outputs)}
 
 
+class Severity(Enum):
+    INTERNAL_ERROR, ERROR, WARNING = range(3)
+
+
 class ILogger:
-    INTERNAL_ERROR, ERROR, WARNING = "INTERNAL_ERROR", "ERROR", "WARNING"
+    INTERNAL_ERROR, ERROR, WARNING = Severity
 
     def __init__(self) -> None:
         self.ready = True
 
-    def log(self, severity: str, text: str) -> None:
+    def log(self, severity: Severity, text: str) -> None:
         raise NotImplementedError
 
 
@@ -120,7 +124,7 @@ class Runtime(_Counted):
     def deserialize_cuda_engine(self, plan: bytes) -> Engine | None:
         assert isinstance(plan, bytes)
         if not plan.startswith(b"plan:"):
-            self.log.log("ERROR", "IRuntime::deserializeCudaEngine: magic tag does not match\nmore")
+            self.log.log(Severity.ERROR, "IRuntime::deserializeCudaEngine: magic tag does not match\nmore")
             return None
         fields = {**json.loads(plan[5:])}
         lists = {name: tuple(fields[name]) for name in ("batches", "outputs")}
@@ -157,7 +161,7 @@ class Engine(_Counted):
         try:
             self.gpu.call("context")
         except Refused as error:
-            self.runtime.log.log("ERROR", f"Cuda failure: {error}")
+            self.runtime.log.log(Severity.ERROR, f"Cuda failure: {error}")
             return None
         return Context(self)
 
@@ -204,6 +208,6 @@ class Context(_Counted):
                     raise Refused("CUDA_ERROR_LAUNCH_FAILED")
                 gpu.kernel(stream, compute)
             except Refused as error:
-                self.engine.runtime.log.log("INTERNAL_ERROR", f"Cuda failure: {error}\nmore")
+                self.engine.runtime.log.log(Severity.INTERNAL_ERROR, f"Cuda failure: {error}\nmore")
                 return False
         return True

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from foundry_edge_export.tensorrt.failures import RefusedError
-from foundry_edge_export.tensorrt.messages import Messages, logger, parse_problem
+from foundry_edge_export.tensorrt.messages import parse_problem
+from foundry_edge_runtime.backends.trt.messages import Messages, new_log
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def parse(library: Any, path: Path) -> Network:
         RefusedError: the parser refuses a node; names it.
     """
     messages = Messages()
-    log = logger(library, messages)
+    log = new_log(library, messages)
     builder = library.Builder(log)
     definition = builder.create_network(_flags(library))
     parser = library.OnnxParser(definition, log)

@@ -16,8 +16,9 @@ from foundry_edge_runtime.backends.cuda.grouping import switched_on
 from foundry_edge_runtime.backends.cuda.identity import plan_device
 from foundry_edge_runtime.backends.probe import probed
 from foundry_edge_runtime.backends.trt.engine import TensorRtEngine
-from foundry_edge_runtime.backends.trt.library import MODULES, Messages, import_library, installed, new_log
+from foundry_edge_runtime.backends.trt.library import MODULES, import_library, installed
 from foundry_edge_runtime.backends.trt.loaded import Loaded
+from foundry_edge_runtime.backends.trt.messages import Messages, new_log
 from foundry_edge_runtime.backends.trt.tensors import read_tensors
 from foundry_edge_runtime.bundle.load import Graph
 from foundry_edge_runtime.errors import BackendError, first_line

@@ -1,4 +1,4 @@
-"""NVIDIA's library, and what it says.
+"""NVIDIA's library.
 
 ``tensorrt`` (10.3 and newer) and ``tensorrt_rtx`` have the same interface; where a member came or went with a
 release, it is looked for and never deduced from a version.
@@ -7,7 +7,6 @@ release, it is looked for and never deduced from a version.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -46,32 +45,3 @@ def import_library(name: str) -> Any:
             where=name,
             remedy=_INSTALL[name],
         ) from error
-
-
-@dataclass
-class Messages:
-    """The first error that the library wrote to its log since the last one was taken.
-
-    Its calls answer with None or False only; further errors follow from the first.
-    """
-
-    first: str = ""
-
-    def take(self) -> str:
-        """That error, once."""
-        found, self.first = self.first, ""
-        return found or "the library gives no reason"
-
-
-def new_log(library: Any, messages: Messages) -> Any:
-    """A log that writes errors to ``messages``, and nothing to the terminal."""
-
-    class Log(library.ILogger):  # type: ignore[misc]
-        def __init__(self) -> None:
-            library.ILogger.__init__(self)
-
-        def log(self, severity: Any, text: str) -> None:
-            if severity in (library.ILogger.INTERNAL_ERROR, library.ILogger.ERROR):
-                messages.first = messages.first or next(iter(text.strip().splitlines()), "")
-
-    return Log()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from foundry_edge_runtime.backends.cuda import Device
-from foundry_edge_runtime.backends.trt.library import Messages, new_log
+from foundry_edge_runtime.backends.trt.messages import Messages, new_log
 from foundry_edge_runtime.errors import BackendError, first_line
 
 
@@ -85,7 +85,7 @@ class Loaded:
         try:
             yield
         except (RuntimeError, TypeError) as error:
-            self.messages.first = self.messages.first or first_line(error)
+            self.messages.add("ERROR", first_line(error))
             raise self.error("the library fails") from error
 
     def error(self, problem: str) -> BackendError:
