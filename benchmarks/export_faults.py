@@ -33,8 +33,8 @@ from foundry_edge.models.store import save_weights
 from foundry_edge.models.student import Student
 from foundry_edge.models.tokenizer import Tokenizer
 from foundry_edge_calibration.clouds import group_clouds
-from foundry_edge_export import commit, exporter
-from foundry_edge_runtime import load_bundle
+from foundry_edge_export import exporter
+from foundry_edge_runtime import files, load_bundle
 from foundry_edge_runtime.grouping import Preprocessing
 
 SPEC = Preprocessing(points=128, groups=16, group_size=8)
@@ -68,7 +68,7 @@ def main() -> None:
 
 def kills(student: Path, folder: Path, count: int) -> Counter[str]:
     """Outcomes of so many killed exports."""
-    commit.GRACE_SECONDS = -1.0  # a killed exporter's files are swept by the next one
+    files.GRACE_SECONDS = -1.0  # a killed exporter's files are swept by the next one
     outcomes: Counter[str] = Counter()
     old, whole = folder / "old", folder / "whole"
     timed(lambda: _export(student, old, OLD))

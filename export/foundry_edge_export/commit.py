@@ -11,16 +11,14 @@ import os
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from foundry_edge_runtime.bundle import MANIFEST, Manifest
 from foundry_edge_runtime.bundle.manifest import FileRef
 from foundry_edge_runtime.errors import InputError, StorageError
-from foundry_edge_runtime.files import replacing
+from foundry_edge_runtime.files import is_stale, replacing, sync
 
-GRACE_SECONDS = 30.0
 _RUNG = r"(s\d+(k\d+)?|scene|parts|weights)-[a-z0-9]+(-[a-z0-9]+)?"
 _OURS = re.compile(rf"^({_RUNG}|model-card)-[0-9a-f]{{12}}\.(onnx|bin|md)$|^\..*\.partial$")
 
@@ -76,7 +74,7 @@ def _create(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Non
             if not (folder / MANIFEST).is_file():
                 raise
             _update(folder, manifest, files)  # another exporter was first, and no lock held it back
-        _sync(folder.parent)
+        sync(folder.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     _sweep_folders(folder)
@@ -86,7 +84,7 @@ def _update(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Non
     _write(folder, manifest, files)
     named = {MANIFEST, *files}
     for path in folder.iterdir():
-        if path.name not in named and _OURS.match(path.name) and _is_stale(path):
+        if path.name not in named and _OURS.match(path.name) and is_stale(path):
             path.unlink(missing_ok=True)
     _sweep_folders(folder)
 
@@ -113,21 +111,5 @@ def _write_file(path: Path, content: bytes) -> None:
 def _sweep_folders(folder: Path) -> None:
     """Remove folders that killed exporters left beside the bundle."""
     for path in folder.parent.glob(f".{folder.name}.*.partial"):
-        if path.is_dir() and _is_stale(path):
+        if path.is_dir() and is_stale(path):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_stale(path: Path) -> bool:
-    """Whether nobody has touched it for a while; False when another exporter has just removed it."""
-    try:
-        return time.time() - path.stat().st_mtime > GRACE_SECONDS
-    except FileNotFoundError:
-        return False
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

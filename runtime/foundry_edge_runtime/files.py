@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from foundry_edge_runtime.errors import StorageError
+
+GRACE_SECONDS = 30.0
+"""How long what another writer may still be at work on is left alone."""
 
 
 @contextmanager
@@ -26,10 +30,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.close(handle)
         partial = Path(name)
         yield partial
-        _sync(partial)
+        sync(partial)
         partial.chmod(0o644)
         partial.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     except OSError as error:
         reason = error.strerror or str(error)
         raise StorageError(
@@ -38,6 +42,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         if partial is not None:
             partial.unlink(missing_ok=True)
+
+
+def is_stale(path: Path) -> bool:
+    """Whether nobody has touched it for `GRACE_SECONDS`; False when another writer has just removed it."""
+    try:
+        return time.time() - path.lstat().st_mtime > GRACE_SECONDS
+    except FileNotFoundError:
+        return False
 
 
 def sweep(folder: str | Path) -> None:
@@ -52,7 +64,8 @@ def write_text(path: str | Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have the system write a file, or the names in a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

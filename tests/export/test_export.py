@@ -134,7 +134,7 @@ def test_the_same_export_again_builds_nothing(exported: ExportReport, models: Pa
 def test_another_student_replaces_the_bundle(
     exported: ExportReport, other_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("foundry_edge_export.commit.GRACE_SECONDS", -1.0)
+    monkeypatch.setattr("foundry_edge_runtime.files.GRACE_SECONDS", -1.0)
     out = _copy(exported, tmp_path)
     report = export(other_models / "student", tokens=(2,), precision=("fp32",), out=out)
     assert any("another student" in note for note in report.notes)

@@ -16,7 +16,7 @@ from foundry_edge.load import load_part_head, load_student
 from foundry_edge.models.part_head import PART_HEAD, PartHead, PartHeadConfig
 from foundry_edge.models.store import save_weights
 from foundry_edge_calibration.clouds import group_clouds
-from foundry_edge_export import ExportReport, commit, export, part_graph, parts
+from foundry_edge_export import ExportReport, export, part_graph, parts
 from foundry_edge_export.cells import part_lines
 from foundry_edge_export.report_files import JSON, MARKDOWN
 from foundry_edge_runtime import Budget, Session, load_bundle
@@ -159,7 +159,7 @@ def test_a_later_export_keeps_the_head_and_what_was_measured(
 def test_another_head_replaces_the_old_one_and_makes_another_bundle(
     exported_parts: ExportReport, student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commit, "GRACE_SECONDS", -1.0)
+    monkeypatch.setattr("foundry_edge_runtime.files.GRACE_SECONDS", -1.0)
     out = Path(shutil.copytree(exported_parts.bundle, tmp_path / "bundle"))
     other = add_head(Path(shutil.copytree(student, tmp_path / "student")), seed=1)
     report = export(other, tokens=(4,), precision=("fp32",), out=out)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from foundry_edge_runtime.bundle.manifest import FileRef
 from foundry_edge_runtime.errors import StorageError
-from foundry_edge_runtime.files import replacing
+from foundry_edge_runtime.files import is_stale, replacing
 from foundry_edge_runtime.plans.folder import opened, plan_folder, read_own, secure
 from foundry_edge_runtime.plans.manifest import PlanKey, PlanManifest, PlanRefusal, stem_prefix
 from foundry_edge_runtime.plans.matching import judge, preference
@@ -19,7 +18,6 @@ from foundry_edge_runtime.plans.outcome import PlanOutcome, PlanRequest, PlanSta
 from foundry_edge_runtime.plans.sealed import SealError, seal, unseal
 
 MAX_RECORD_BYTES = 1 << 20
-GRACE_SECONDS = 30.0
 _MANIFEST, _REFUSAL = ".manifest.json", ".refused.json"
 _DATA = re.compile(r"^(.+)-[0-9a-f]{12}\.(plan|layers\.json)$")
 _PARTIAL = re.compile(r"^\..*\.partial$")
@@ -161,7 +159,7 @@ class PlanStore:
             }
         for path in self.folder.iterdir():
             leftover = _PARTIAL.match(path.name) or (_DATA.match(path.name) and path.name not in named)
-            if leftover and _is_stale(path):
+            if leftover and is_stale(path):
                 path.unlink(missing_ok=True)
 
 
@@ -246,10 +244,3 @@ def _corrupt(wanted: PlanRequest, what: str) -> PlanOutcome:
 def _ref(stem: str, suffix: str, content: bytes) -> FileRef:
     digest = hashlib.sha256(content).hexdigest()
     return FileRef(name=f"{stem}-{digest[:12]}{suffix}", bytes=len(content), sha256=digest)
-
-
-def _is_stale(path: Path) -> bool:
-    try:
-        return time.time() - path.lstat().st_mtime > GRACE_SECONDS
-    except FileNotFoundError:
-        return False
