@@ -7,16 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from foundry_edge_runtime.backends.options import session_options
 from foundry_edge_runtime.backends.registry import DEFAULT
-from foundry_edge_runtime.backends.threads import set_threads
 from foundry_edge_runtime.bundle.load import Graph
 from foundry_edge_runtime.device import usable_cpus
 from foundry_edge_runtime.errors import BackendError, BundleError, first_line
 from foundry_edge_runtime.pointcloud import FloatArray
 
 Shape = tuple[str | int, ...]
-_QUIET = 4  # only fatal messages: what goes wrong is raised, and said once
-_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 class Form(NamedTuple):
@@ -76,13 +74,9 @@ def _session(graph: Graph, threads: int) -> Any:
     try:
         import onnxruntime  # noqa: PLC0415 - heavy
 
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = _QUIET
-        set_threads(options, threads)
+        options = session_options(onnxruntime, graph, threads)
         options.enable_cpu_mem_arena = False
         options.enable_mem_pattern = False
-        options.add_session_config_entry("session.load_model_format", "ONNX")
-        options.add_session_config_entry(_FOLDER, str(graph.folder))
         return onnxruntime.InferenceSession(graph.content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise BackendError(f"cannot load {graph.name}: {first_line(error)}", where=DEFAULT) from error

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from foundry_edge_runtime.backends.base import INPUTS, LOGITS, OUTPUTS, BackendStatus, EngineInfo, Outputs
+from foundry_edge_runtime.backends.options import session_options
 from foundry_edge_runtime.backends.probe import probed
 from foundry_edge_runtime.backends.providers import PROVIDERS, asked
-from foundry_edge_runtime.backends.threads import set_threads
 from foundry_edge_runtime.bundle.load import Graph
 from foundry_edge_runtime.device import multiplies_in_bfloat16, usable_cpus
 from foundry_edge_runtime.errors import BackendError, BundleError, DeviceError, first_line
@@ -32,8 +32,6 @@ _SUM = bytes.fromhex(  # a model that adds x (1,) to itself, to try a provider w
     "620f0a0179120a0a08080112040a02080142040a001011"
 )
 _LOST = re.compile(r"(?i)cuda (failure|error) (?!2\b)\d+")  # 2: out of memory, which leaves the GPU usable
-_QUIET = 4  # only fatal messages: what goes wrong is raised, and said once
-_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 class OnnxRuntimeBackend:
@@ -103,11 +101,7 @@ class OnnxRuntimeBackend:
 
     def _session(self, graph: Graph) -> Any:
         library = _library()
-        options = library.SessionOptions()
-        options.log_severity_level = _QUIET
-        set_threads(options, self._threads)
-        options.add_session_config_entry("session.load_model_format", "ONNX")
-        options.add_session_config_entry(_FOLDER, str(graph.folder))
+        options = session_options(library, graph, self._threads)
         options.add_session_config_entry(_ASSIGNMENT, "1")
         if self._provider == "bf16":
             options.add_session_config_entry(_BF16, "1")
