@@ -1,4 +1,4 @@
-"""The form of every graph: opset, IR version, names of inputs and outputs."""
+"""The form of every graph: opset and IR version; its inputs and outputs are those of `backends.base`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from foundry_edge_runtime.errors import BackendError
 
 OPSET = 20
 IR = 10
-INPUTS = ("groups", "centers")
-OUTPUTS = ("tokens", "global", "logits")
 
 
 def check_versions(model: onnx.ModelProto, where: object = None) -> None:

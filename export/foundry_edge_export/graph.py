@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from foundry_edge.models.student import Student
-from foundry_edge_export.form import INPUTS, IR, OPSET, OUTPUTS, check_versions
+from foundry_edge_export.form import IR, OPSET, check_versions
 from foundry_edge_export.inference import InferenceStudent
+from foundry_edge_runtime.backends.base import INPUTS, LOGITS, OUTPUTS
 from foundry_edge_runtime.errors import BackendError
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
@@ -36,7 +37,7 @@ def trace(student: Student, count: int, bypassed: int = 0) -> onnx.ModelProto:
         module = InferenceStudent(student, count, bypassed=bypassed)
     example = (torch.zeros(2, spec.groups, spec.group_size, 3), torch.zeros(2, spec.groups, 3))
     batch = {0: torch.export.Dim("batch", min=1)}
-    outputs = OUTPUTS if module.head is not None else OUTPUTS[:2]
+    outputs = OUTPUTS if module.head is None else (*OUTPUTS, LOGITS)
     return traced(module, example, INPUTS, outputs, (batch, batch))
 
 

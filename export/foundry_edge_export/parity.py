@@ -17,8 +17,8 @@ from foundry_edge.models.student import Student
 from foundry_edge_calibration.clouds import group_clouds
 from foundry_edge_calibration.engine import Array, open_session, run_batches
 from foundry_edge_calibration.similarity import token_cosines
-from foundry_edge_export.form import OUTPUTS
 from foundry_edge_export.inference import InferenceStudent
+from foundry_edge_runtime.backends.base import LOGITS, OUTPUTS
 from foundry_edge_runtime.bundle.manifest import Parity
 from foundry_edge_runtime.grouping import Preprocessing
 
@@ -65,7 +65,7 @@ def torch_parity(
     module = InferenceStudent(student, count, torch.float64, bypassed)
     reference, clear = _reference(module, clouds)
     session = open_session(model)
-    names = OUTPUTS[: len(reference)]
+    names = (*OUTPUTS, LOGITS)[: len(reference)]
     worst = _form_error(FixedStudent(student, count, bypassed), clouds, reference[0], clear)
     cosines = []
     for batch in (1, len(clouds.groups)):
