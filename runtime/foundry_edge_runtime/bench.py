@@ -11,7 +11,7 @@ from typing import Any
 from foundry_edge_runtime.backends.registry import DEFAULT, available_backend
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
 from foundry_edge_runtime.bundle.manifest import Rung, rung_name
-from foundry_edge_runtime.errors import InputError
+from foundry_edge_runtime.errors import BundleError, InputError
 from foundry_edge_runtime.grouping import accelerate
 from foundry_edge_runtime.planned import with_plans
 from foundry_edge_runtime.profile.isolated import visit_isolated
@@ -92,10 +92,13 @@ def bench(
         available_backend(name)
     profile = with_plans(load_profile(opened.manifest), opened.manifest, notify)
     tasks = [(*engine, size) for engine in _engines(opened, profile, names) for size in batches]
-    visits = []
+    visits: list[Visit | EngineFailure] = []
     for done, (rung, name, size) in enumerate(tasks + tasks):
         progress(done, 2 * len(tasks), f"{rung.name} on {name}, batch {size}")
-        visits.append(visit_isolated(opened, rung, name, effort, batch=size))
+        try:
+            visits.append(visit_isolated(opened, rung, name, effort, batch=size))
+        except BundleError as error:
+            visits.append(EngineFailure.of(rung, name, error, size))
     pairs = zip(visits[: len(tasks)], visits[len(tasks) :], strict=True)
     profile = profile.add(*(_both(first, second, notify) for first, second in pairs))
     return Benchmark(opened, profile, save_profile(profile))

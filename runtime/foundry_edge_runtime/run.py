@@ -106,7 +106,7 @@ def run(
     opened = load_bundle(bundle)
     if parts:
         Categories(opened, category)  # refuses at once, whatever computes
-    if scans.many and not how.processes:
+    if scans.many and not how.processes and max_memory_mb is None:
         accelerate(compile_now=False)
     with ExitStack() as stack:
         book = None if ledger is None else stack.enter_context(closing(Ledger(ledger, opened.manifest.id)))

@@ -21,7 +21,7 @@ from foundry_edge_runtime.bench import bench
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
 from foundry_edge_runtime.bundle.manifest import Rung
-from foundry_edge_runtime.errors import BackendError, InputError, StorageError
+from foundry_edge_runtime.errors import BackendError, BundleError, InputError, StorageError
 from foundry_edge_runtime.profile import (
     QUICK,
     THOROUGH,
@@ -192,12 +192,29 @@ def test_isolated_measurement_knows_the_peak_memory(bundle: Bundle) -> None:
     assert 20 < found.memory_mb < 400
 
 
-def test_isolated_failure_is_a_result_with_its_reason(bundle: Bundle) -> None:
+def test_a_damaged_bundle_is_an_error_and_no_failure_of_its_engines(bundle: Bundle) -> None:
+    """Profiles go by the manifest: a failure kept there would count against every sound copy."""
     rung = bundle.manifest.rungs[0]
     (bundle.folder / rung.weights.name).unlink()
-    found = measure_isolated(bundle, rung, "onnxruntime", SHORT)
-    assert isinstance(found, EngineFailure)
-    assert "fp32.bin: cannot be opened" in found.reason
+    with pytest.raises(BundleError, match=r"fp32\.bin: cannot be opened") as here:
+        measure_isolated(bundle, rung, "onnxruntime", SHORT)
+    assert here.value.remedy
+    with pytest.raises(BundleError):
+        quick_profile(bundle, Budget(), isolated=True)
+    assert load_profile(bundle.manifest).failures == ()
+
+
+def test_memory_of_an_engine_leaves_out_the_compiled_grouping(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resident = iter([50.0, 175.0, 230.0])
+    monkeypatch.setattr(isolated, "accelerate", lambda compile_now: None)
+    monkeypatch.setattr(isolated, "resident_mb", lambda peak=False: next(resident))
+    rung = bundle.manifest.rungs[0]
+    task = (str(bundle.folder), rung.tokens, 0, rung.precision, "onnxruntime", 1, asdict(SHORT))
+    monkeypatch.setattr("sys.argv", ["isolated", json.dumps(task)])
+    assert isolated.main() == 0
+    assert json.loads(capsys.readouterr().out.partition(":")[2])["visit"][0]["memory_mb"] == 105.0
 
 
 def test_crash_of_an_engine_is_a_result(

@@ -15,7 +15,7 @@ from foundry_edge_runtime.bundle.manifest import Rung
 from foundry_edge_runtime.child import answer, ask
 from foundry_edge_runtime.device import resident_mb
 from foundry_edge_runtime.ending import ending
-from foundry_edge_runtime.errors import FoundryEdgeError, InputError, printable
+from foundry_edge_runtime.errors import BundleError, FoundryEdgeError, InputError, printable
 from foundry_edge_runtime.grouping import accelerate
 from foundry_edge_runtime.profile.measure import Effort, Visit, visit
 from foundry_edge_runtime.profile.model import EngineFailure, EngineProfile
@@ -48,7 +48,7 @@ def measure_isolated(
 def visit_isolated(
     bundle: Bundle, rung: Rung, backend: str, effort: Effort, *, batch: int = 1
 ) -> Visit | EngineFailure:
-    """As `visit`, in a fresh process; a failure is a result.
+    """As `visit`, in a fresh process; a failure of the engine is a result.
 
     Args:
         bundle: checked again by the process.
@@ -56,6 +56,10 @@ def visit_isolated(
         backend: name of the backend.
         effort: how long.
         batch: clouds at a time.
+
+    Raises:
+        BundleError: the rung's files are not what the manifest says; no other bundle of the same manifest,
+            whose profile this is as well, is to suffer from that.
     """
     made = (rung.tokens, rung.bypassed, rung.precision)
     task = _Task(str(bundle.folder.resolve()), *made, backend, batch, asdict(effort))
@@ -68,6 +72,8 @@ def visit_isolated(
         return failure(reason=f"cannot be measured: {error}")
     if found.answer is None:
         return failure(reason=printable(f"the process {ending(found.code, found.complained)}"))
+    if "damaged" in found.answer:
+        raise BundleError(**found.answer["damaged"])
     if "reason" in found.answer:
         return failure(reason=found.answer["reason"])
     profile, *times = found.answer["visit"]
@@ -81,7 +87,7 @@ def _limit(effort: Effort, batch: int) -> float:
 
 
 def _work(task: _Task) -> list[Any]:
-    accelerate(compile_now=False)
+    grouping_mb = _compiler_mb()
     bundle = load_bundle(task.folder)
     rung = bundle.manifest.rung(task.tokens, task.precision, task.bypassed)
     if rung is None:
@@ -89,8 +95,17 @@ def _work(task: _Task) -> list[Any]:
     seen = visit(
         bundle, rung, get_backend(task.backend), Effort(**task.effort), batch=task.batch, sense=_sensors
     )
-    profile = seen.profile.model_copy(update={"memory_mb": resident_mb(peak=True)})
+    peak_mb = resident_mb(peak=True)
+    memory_mb = None if peak_mb is None else peak_mb - grouping_mb
+    profile = seen.profile.model_copy(update={"memory_mb": memory_mb})
     return [profile.model_dump(mode="json"), seen.group_ms, seen.engine_ms]
+
+
+def _compiler_mb() -> float:
+    """Load the compiled grouping, and tell what that takes: where memory is limited nothing loads it."""
+    before = resident_mb()
+    accelerate(compile_now=False)
+    return max((resident_mb() or 0.0) - (before or 0.0), 0.0)
 
 
 def _sensors() -> dict[str, float | None]:
@@ -101,6 +116,8 @@ def main() -> int:
     """What the process runs; an error's one line is an answer as well."""
     try:
         answer({"visit": _work(_Task(*json.loads(sys.argv[1])))})
+    except BundleError as error:
+        answer({"damaged": {"problem": error.problem, "where": error.where, "remedy": error.remedy}})
     except FoundryEdgeError as error:
         answer({"reason": str(error)})
     return 0

@@ -84,7 +84,8 @@ def serve(connection: Connection) -> None:
 
 def open_session(setup: Setup, notify: Notify = silent) -> Session:
     """The session that a worker is told to open; errors as those of `Session`."""
-    accelerate(compile_now=False)
+    if setup.budget.max_memory_mb is None:
+        accelerate(compile_now=False)
     return Session(
         replace(load_bundle(setup.folder), source=setup.source),
         setup.budget,
