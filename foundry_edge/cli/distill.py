@@ -50,7 +50,7 @@ def distill(
     tokenizer: student.Tokenizer = None,
     lite_width: student.LiteWidth = None,
     gate: student.Gate = False,
-    merge_rate: student.MergeRate = 0.75,
+    merge_rate: student.MergeRate = None,
     freeze_encoder: student.FreezeEncoder = False,
     temperature: student.Temperature = "1,0.3",
     scenes: student.Scenes = None,

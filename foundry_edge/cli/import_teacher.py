@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 def import_teacher(
     checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="A published .ckpt or .pth file.")],
     out: Annotated[
-        Path, typer.Option(help="Folder for the teacher; a model there is kept in its folder previous.")
+        Path, typer.Option(help="Folder for the teacher; a model there is moved to its folder previous.")
     ] = Path("foundry-out/teacher"),
     heads: Annotated[
         int | None, typer.Option(help="Attention heads, where the file does not say.", min=1)

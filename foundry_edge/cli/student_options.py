@@ -87,7 +87,8 @@ LiteWidth = Annotated[
 ]
 Gate = Annotated[bool, typer.Option("--gate", help="Train a gate too: tokens may bypass the SuperTokens.")]
 MergeRate = Annotated[
-    float, typer.Option(help="Share of the tokens that the gate is to merge.", min=0, max=1)
+    float | None,
+    typer.Option(help="Share of the tokens that the gate is to merge [default: 0.75].", min=0, max=1),
 ]
 FreezeEncoder = Annotated[
     bool, typer.Option("--freeze-encoder", help="Keep the teacher's blocks as they are.")

@@ -19,7 +19,7 @@ Resume = Annotated[
     typer.Option(
         "--resume",
         help="Continue from the checkpoint in --out; with more steps or epochs, go on where it had finished. "
-        "Without it the run begins anew; a model in --out is kept in its folder previous.",
+        "Without it the run begins anew; a model in --out is moved to its folder previous.",
     ),
 ]
 Batch = Annotated[int, typer.Option(help="Clouds per training step.", min=1)]

@@ -8,16 +8,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from foundry_edge.data.array_cache import keep
 from foundry_edge.data.one_sided import one_sided
-from foundry_edge.data.tensor_cache import kept_tensors
+from foundry_edge.data.tensor_cache import keep_tensors, kept_tensors
 from foundry_edge_runtime.grouping import Preprocessing, accelerate, group_batch
 from foundry_edge_runtime.pointcloud import FloatArray
 
@@ -121,7 +119,7 @@ def cached_groupings(
     if stored is not None:
         return GroupedShapes(*stored)
     grouped = group_shapes(shapes, spec, variants, seed, one_sided_variants)
-    keep(path, partial(torch.save, {"groups": grouped.groups, "centers": grouped.centers}))
+    keep_tensors(path, groups=grouped.groups, centers=grouped.centers)
     return grouped
 
 

@@ -42,6 +42,14 @@ class TeacherConfig(BaseModel):
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         return self
 
+    @model_validator(mode="after")
+    def _groups_fit_a_cloud(self) -> TeacherConfig:
+        spec = self.preprocessing
+        for name, count in (("groups", spec.groups), ("group_size", spec.group_size)):
+            if count > spec.points:
+                raise ValueError(f"{name} {count} exceeds the {spec.points} points of a cloud")
+        return self
+
 
 HEAD_FIELDS = ("labels", "head_hidden")
 """Fields of a `TeacherConfig` that say nothing of its features."""

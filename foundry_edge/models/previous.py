@@ -1,4 +1,4 @@
-"""The model that a folder holds already is kept when another is written there."""
+"""The model that a folder holds already is kept when another one is to be made there."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from rich.console import Console
 from foundry_edge.models.part_head import PART_HEAD
 from foundry_edge.models.store import CONFIG, WEIGHTS
 from foundry_edge_runtime.errors import printable
-from foundry_edge_runtime.files import replacing
+from foundry_edge_runtime.files import move
 
 PREVIOUS = "previous"
 """Folder in a model's folder, of the model that was there before it."""
 _KEPT = (
-    WEIGHTS, CONFIG, "projection.safetensors", "report.json", "settings.json", "run.json", "log.jsonl",
-    f"{PART_HEAD}/{WEIGHTS}", f"{PART_HEAD}/{CONFIG}",
+    WEIGHTS, CONFIG, f"{PART_HEAD}/{WEIGHTS}", f"{PART_HEAD}/{CONFIG}", "projection.safetensors",
+    "report.json", "settings.json", "run.json", "*.jsonl", "loss.png",
+    "checkpoint.pt", "checkpoint-*.pt", "frozen.pt", "thawed.pt",
 )  # fmt: skip
+"""What training writes, checkpoints included: a run that is kept can be continued there."""
 
 
 def keep_previous(out: Path) -> None:
-    """Copy the model that is in ``out``, and what its training wrote there, to `PREVIOUS`, and say so.
+    """Move the model that is in ``out``, and what its training wrote there, to `PREVIOUS`, and say so.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -28,14 +30,13 @@ def keep_previous(out: Path) -> None:
     if not ((out / CONFIG).is_file() and (out / WEIGHTS).is_file()):
         return
     kept = out / PREVIOUS
-    for name in _KEPT:
-        if (out / name).is_file():
-            with replacing(kept / name) as partial:
-                partial.write_bytes((out / name).read_bytes())
-        else:
-            (kept / name).unlink(missing_ok=True)
+    for pattern in _KEPT:
+        for old in kept.glob(pattern):
+            old.unlink()
+        for path in list(out.glob(pattern)):
+            move(path, kept / path.relative_to(out))
     Console(stderr=True).print(
-        f"{printable(out)} holds a model already, which is replaced: it is kept in {printable(kept)}",
+        f"{printable(out)} holds a model already: it is moved to {printable(kept)}",
         highlight=False,
         markup=False,
         soft_wrap=True,

@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from foundry_edge_runtime.errors import CheckpointError
@@ -28,7 +28,7 @@ def save_weights(folder: Path, config: BaseModel, module: nn.Module, half: bool 
     if half:
         state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
     with replacing(folder / WEIGHTS) as partial:
-        save_file(state, partial)
+        partial.write_bytes(save(state))  # save_file tells a full disk as an error of its own
     write_text(folder / CONFIG, config.model_dump_json(indent=2) + "\n")
 
 

@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from foundry_edge_runtime.grouping import Preprocessing
+
 Parts = Mapping[str, str]
 """Published name, or prefix that ends in a dot -> ours (`foundry_edge.models.teacher.Teacher`)."""
 
@@ -26,6 +28,12 @@ class Settings:
     points: int | None = None
     groups: int | None = None
     group_size: int | None = None
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How points become groups; defaults where nothing is known."""
+        known = {"points": self.points, "groups": self.groups, "group_size": self.group_size}
+        return Preprocessing(**{name: value for name, value in known.items() if value})
 
 
 class Adapter(ABC):

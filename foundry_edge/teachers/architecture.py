@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 from foundry_edge.models.config import TeacherConfig
 from foundry_edge.teachers.adapter import Settings
-from foundry_edge_runtime.grouping import Preprocessing
 
 Shape = tuple[int, ...]
 MAX_WIDTH, MAX_DEPTH = 1 << 14, 1 << 10
@@ -43,13 +42,8 @@ def infer(shapes: Mapping[str, Shape], settings: Settings) -> TeacherConfig:
     if settings.heads is None or width % settings.heads:
         raise ValueError(f"width {width} is not a multiple of {settings.heads} heads")
     hidden = _shape(shapes, "encoder.blocks.0.mlp.fc1.weight", 2)[0]
-    default = Preprocessing()
     return TeacherConfig(
-        preprocessing=Preprocessing(
-            points=settings.points or default.points,
-            groups=settings.groups or default.groups,
-            group_size=settings.group_size or default.group_size,
-        ),
+        preprocessing=settings.preprocessing,
         width=_within(width, MAX_WIDTH, "width"),
         depth=_depth(shapes),
         heads=settings.heads,

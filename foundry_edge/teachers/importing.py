@@ -79,7 +79,7 @@ def import_teacher(
 
     Args:
         checkpoint: the file.
-        out: folder to write. A model that is there is kept in its folder previous.
+        out: folder to write. A model that is there is moved to its folder previous.
         heads: attention heads; needed where the file does not say (Point-MAE, Point-BERT).
         points: N; None is what the file says, else 1024.
         groups: c; None is what the file says, else 64.
@@ -164,13 +164,13 @@ def _config(
             **{name: value or getattr(said, name) for name, value in vars(asked).items()},
         )
         _check_heads(said.heads, asked.heads)
+        _check_grouping(settings.preprocessing)
         config = infer({name: found.shape for name, found in renamed.items()}, settings)
     except ValueError as error:
         said_of = absent.said(error) if isinstance(error, TensorError) else str(error)
         raise CheckpointError(
             f"{adapter.kind} checkpoint: {said_of}", where=checkpoint.path, remedy="see docs/teachers.md"
         ) from error
-    _check_grouping(config.preprocessing)
     return config
 
 

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from foundry_edge.load import model_folder
 from foundry_edge.models.previous import keep_previous
 from foundry_edge.training.processes import is_main_process
-from foundry_edge_runtime.errors import CheckpointError, InputError
-from foundry_edge_runtime.files import sweep, write_text
+from foundry_edge_runtime.errors import CheckpointError, InputError, printable
+from foundry_edge_runtime.files import sweep, try_folder, write_text
 
 RUN = "run.json"
 CACHE = "cache"
@@ -19,13 +21,17 @@ CHECKPOINTS = ("checkpoint.pt", "checkpoint-*.pt", "frozen.pt", "thawed.pt")
 """What `distill`, `pretrain` and `finetune` call theirs."""
 
 
-def check_apart(out: Path, *sources: str | Path) -> None:
-    """A run must not write over what it starts from.
+def check_out(out: Path, *sources: str | Path) -> None:
+    """Before anything is computed: a run can write to ``out``, and not over what it starts from.
 
     Raises:
-        InputError: ``out`` is the folder of one of the models ``sources``.
+        InputError: ``out`` is a file, or the folder of one of the models ``sources``.
         CheckpointError: there is no such model.
+        StorageError: files cannot be made there.
     """
+    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not there.is_dir():
+        raise InputError(f"{there} is a file", where=f"--out {out}", remedy="give a folder")
     for source in sources:
         if not Path(source).is_file() and model_folder(source).resolve() == out.resolve():
             raise InputError(
@@ -33,13 +39,14 @@ def check_apart(out: Path, *sources: str | Path) -> None:
                 where=f"--out {out}",
                 remedy="give another --out",
             )
+    try_folder(there)
 
 
 def claim(out: Path, made_of: dict[str, Any], resume: bool) -> None:
     """Write run.json into the folder ``out``, or compare it with the one that is there.
 
-    Temporary files that a killed run left there are removed; so are the checkpoints of an earlier run when
-    another one begins, which could not be told apart from its own. Its model is kept.
+    Temporary files that a killed run left there are removed. When another run begins, a finished one is moved
+    out of its way, and checkpoints of an unfinished one, which could not be told apart, are removed.
 
     Args:
         out: folder of the run.
@@ -64,11 +71,19 @@ def claim(out: Path, made_of: dict[str, Any], resume: bool) -> None:
                 where=path,
                 remedy="use the same, or another --out",
             )
+    if is_main_process() and not any(one for pattern in CHECKPOINTS for one in out.glob(pattern)):
+        _begin(out, path, text, resume)
 
 
 def _begin(out: Path, path: Path, text: str, resume: bool) -> None:
+    if resume:
+        _say(f"{out} holds no checkpoint to resume from: the run begins anew")
     keep_previous(out)
     for pattern in () if resume else CHECKPOINTS:
         for checkpoint in out.glob(pattern):
             checkpoint.unlink()
     write_text(path, text)
+
+
+def _say(line: str) -> None:
+    Console(stderr=True).print(printable(line), highlight=False, markup=False, soft_wrap=True)

@@ -22,11 +22,11 @@ from foundry_edge.models.lite_tokenizer import LiteTokenizer
 from foundry_edge.models.methods import METHODS, Choices, make_method
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
-from foundry_edge.training.claim import CACHE, check_apart, claim
+from foundry_edge.training.claim import CACHE, check_out, claim
 from foundry_edge.training.engine import train
 from foundry_edge.training.feature_targets import FeatureTargets, feature_targets
 from foundry_edge.training.measure import measure
-from foundry_edge.training.objective import TEMPERATURE, Distillation
+from foundry_edge.training.objective import MERGE_RATE, TEMPERATURE, Distillation
 from foundry_edge.training.plot import plot_loss
 from foundry_edge.training.processes import check_alone, check_device, is_main_process
 from foundry_edge.training.report import Report
@@ -93,7 +93,7 @@ def distill(
     teacher_features: Path | None = None,
     method: str = "dso",
     out: Path = Path("foundry-out/student"),
-    merge_rate: float = 0.75,
+    merge_rate: float | None = None,
     freeze_encoder: bool = False,
     temperature: tuple[float, float] = TEMPERATURE,
     views: int = 8,
@@ -117,8 +117,8 @@ def distill(
         method: one of `foundry_edge.models.methods.METHODS`; the ones after ``dso`` are baselines. Also
             ``kd-classification`` and ``kd-parts``: specialists that learn a task's logits and labels alone.
         out: folder for config.json, model.safetensors, report.json, log.jsonl, loss.png and a checkpoint. A
-            model that is there is kept in its folder previous.
-        merge_rate: share of the tokens that the gate is to merge, 0..1.
+            model that is there is moved to its folder previous.
+        merge_rate: share of the tokens that the gate is to merge, 0..1; None is 0.75.
         freeze_encoder: keep the teacher's blocks, with whole MLPs unless ``mlp_ratio`` is given.
         temperature: of Gumbel-Softmax at the first and the last step.
         views: views per shape, the first plain, the others augmented.
@@ -135,12 +135,13 @@ def distill(
         EnvironmentFault: there is no such accelerator here.
     """
     started = time.perf_counter()
-    _check(method, merge_rate, temperature, teacher_features)
+    _check(method, merge_rate, bool(choices.get("gate")), temperature, teacher_features)
+    merge_rate = MERGE_RATE if merge_rate is None else merge_rate
     settings = (settings or TrainSettings()).resolved()
     check_device(settings)
     if method in SPECIALISTS:
         check_alone(f"--method {method}")  # its losses are means over the labelled clouds of a batch
-    check_apart(out, teacher)
+    check_out(out, teacher)
     console = Console(stderr=True)
     teacher_model = load_teacher(teacher)
     torch.manual_seed(settings.seed)
@@ -291,7 +292,13 @@ def _write(out: Path, student: Compressed, result: DistillReport) -> None:
     write_text(out / "report.json", json.dumps(result.as_dict(), indent=2) + "\n")
 
 
-def _check(method: str, merge_rate: float, temperature: tuple[float, float], features: Path | None) -> None:
+def _check(
+    method: str,
+    merge_rate: float | None,
+    gate: bool,
+    temperature: tuple[float, float],
+    features: Path | None,
+) -> None:
     if features is not None and method in SPECIALISTS:
         raise InputError(
             f"files of features hold no labels, which {method} learns", where="--method", remedy="use dso"
@@ -299,7 +306,9 @@ def _check(method: str, merge_rate: float, temperature: tuple[float, float], fea
     if method not in (*METHODS, *SPECIALISTS):
         remedy = f"use one of {', '.join((*METHODS, *SPECIALISTS))}"
         raise InputError(f"unknown method {method!r}", where="--method", remedy=remedy)
-    if not 0 <= merge_rate <= 1:
+    if merge_rate is not None and not gate:
+        raise InputError("means nothing without a gate", where="--merge-rate", remedy="add --gate")
+    if not 0 <= (merge_rate or 0) <= 1:
         raise InputError(
             f"expected 0 to 1, got {merge_rate}", where="--merge-rate", remedy="for example 0.75"
         )

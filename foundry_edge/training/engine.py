@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from lightning.fabric import Fabric
 from torch import Tensor, nn
 
+from foundry_edge.data.tensor_cache import save_state
 from foundry_edge.training.average import WeightAverage
 from foundry_edge.training.claim import CACHE
+from foundry_edge.training.interrupt import Interrupt
 from foundry_edge.training.processes import (
     Share,
     average_gradients,
@@ -31,6 +34,8 @@ from foundry_edge.training.schedule import warmup_cosine
 from foundry_edge.training.settings import TrainSettings
 from foundry_edge_runtime.errors import CheckpointError, DataError
 from foundry_edge_runtime.files import replacing, sweep
+
+_DIVERGED = "lower --learning-rate or check the data"
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,8 @@ def train(
 
     Raises:
         CheckpointError: the checkpoint is damaged or of another run.
-        DataError: the loss is not finite.
+        DataError: the loss or a weight is not finite.
+        KeyboardInterrupt: Ctrl-C; the steps that are done are kept in ``checkpoint``.
     """
     for name in ("lightning.fabric", "lightning.pytorch"):  # either may be the one that speaks
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -127,20 +133,17 @@ def train(
     if is_main_process():
         on_start()
     meter = _Meter(settings, first)
-    for number in range(first, settings.steps):
-        step = _step(number, count, settings)
-        rate = warmup_cosine(number, settings.steps, settings.warmup, settings.learning_rate)
-        with fabric.autocast():
-            loss, figures = objective.loss(step)
-        fabric.backward(loss)
-        state.update(rate)
-        objective.after_step(step)
-        mean = float(mean_over_processes(loss.detach()))
-        row = meter.add(number, mean, min(settings.batch, count), figures)
-        if row and is_main_process():
-            on_log(row)
-        if (number + 1) % settings.checkpoint_every == 0 or number + 1 == settings.steps:
-            state.save(number + 1, checkpoint)
+    with Interrupt() as interrupt:
+        for number in range(first, settings.steps):
+            step, done = _step(number, count, settings), number + 1
+            loss, figures = state.advance(objective, step, fabric)
+            row = meter.add(number, loss, min(settings.batch, count), figures)
+            if row and is_main_process():
+                on_log(row)
+            if done % settings.checkpoint_every == 0 or done == settings.steps or interrupt.pending:
+                state.save(done, checkpoint)
+            if interrupt.pending:
+                interrupt.deliver(f"interrupted: {done} of {settings.steps} steps are kept in {checkpoint}")
     state.finish()
     module.to(home)
     if is_main_process():
@@ -172,7 +175,17 @@ class _State:
         average = WeightAverage(trained, settings.ema) if settings.ema else None
         return cls(module, _adamw(trained, settings), average, settings)
 
-    def update(self, rate: float) -> None:
+    def advance(self, objective: Objective, step: Step, fabric: Fabric) -> tuple[float, dict[str, float]]:
+        """One step; the loss, a mean over all processes, and this one's figures."""
+        schedule = self.settings
+        with fabric.autocast():
+            loss, figures = objective.loss(step)
+        fabric.backward(loss)
+        self._update(warmup_cosine(step.number, schedule.steps, schedule.warmup, schedule.learning_rate))
+        objective.after_step(step)
+        return float(mean_over_processes(loss.detach())), figures
+
+    def _update(self, rate: float) -> None:
         """One optimiser step on the gradients of all processes."""
         trained = [p for group in self.optimiser.param_groups for p in group["params"]]
         average_gradients(trained)
@@ -190,7 +203,13 @@ class _State:
             self.average.apply()
 
     def save(self, step: int, path: Path) -> None:
-        """Write a checkpoint, in the main process only."""
+        """Write a checkpoint, in the main process only.
+
+        Raises:
+            DataError: a weight is not finite.
+            StorageError: it cannot be written.
+        """
+        self._check_finite(step)
         if is_main_process():
             state = {
                 "step": step,
@@ -200,8 +219,13 @@ class _State:
                 "average": self.average.weights if self.average else [],
             }
             with replacing(path) as partial:
-                torch.save(state, partial)
+                save_state(state, partial)
         wait_for_all()
+
+    def _check_finite(self, step: int) -> None:
+        for name, tensor in self.module.state_dict().items():
+            if not bool(torch.isfinite(tensor).all()):
+                raise DataError(f"{name} is not finite after step {step}", remedy=_DIVERGED)
 
     def restore(self, path: Path) -> int:
         """Continue from a checkpoint; returns the steps it has behind it."""
@@ -259,9 +283,7 @@ class _Meter:
 
     def add(self, number: int, loss: float, samples: int, figures: dict[str, float]) -> LogRow | None:
         if not math.isfinite(loss):
-            raise DataError(
-                f"the loss became {loss} at step {number}", remedy="lower --learning-rate or check the data"
-            )
+            raise DataError(f"the loss became {loss} at step {number}", remedy=_DIVERGED)
         self._samples += samples
         self._rows.append({"loss": loss, **figures})
         done = number + 1

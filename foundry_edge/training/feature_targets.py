@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from foundry_edge.data.groupings import GroupedShapes, Views
@@ -62,7 +62,7 @@ class FeatureTargets:
         weight, bias = self.projection.weight.detach().cpu(), self.projection.bias.detach().cpu()
         state = {"weight": weight * self.deviation[:, None], "bias": bias * self.deviation + self.mean}
         with replacing(folder / PROJECTION) as partial:
-            save_file(state, partial)
+            partial.write_bytes(save(state))
 
 
 @torch.no_grad()

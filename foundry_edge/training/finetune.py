@@ -22,7 +22,7 @@ from foundry_edge.models.heads import ClassificationHead
 from foundry_edge.models.model import Model, budgets_of
 from foundry_edge.models.part_head import PART_HEAD
 from foundry_edge.models.store import copy_weights, save_weights
-from foundry_edge.training.claim import CACHE, check_apart, claim
+from foundry_edge.training.claim import CACHE, check_out, claim
 from foundry_edge.training.classify import fitted_head, judge_classifier, tune_classifier
 from foundry_edge.training.processes import check_alone, check_device
 from foundry_edge.training.segment import segmented
@@ -101,7 +101,7 @@ def finetune(
         data: anything that `load_sets` opens as one set, or a set; None takes the embedded samples.
         task: classification, or parts (the set has part labels).
         out: folder for config.json, model.safetensors, report.json, logs and checkpoints; a head for parts
-            lies in its folder part_head. A model that is there is kept in its folder previous.
+            lies in its folder part_head. A model that is there is moved to its folder previous.
         tokens: budgets to train and judge; None takes all.
         epochs: passes over the training side, frozen and thawed together.
         frozen: train the head alone. For parts the model's files are then copied as they are, so that the
@@ -128,7 +128,7 @@ def finetune(
     settings = settings or default_settings(0)
     check_device(settings)
     check_alone("finetune")
-    check_apart(out, student)
+    check_out(out, student)
     classes = 2 if task == "classification" else 1
     model, shapes = load_model(student), labelled(one_set(data), classes)
     budgets = budgets_of(model, tokens)

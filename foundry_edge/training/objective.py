@@ -17,6 +17,7 @@ from foundry_edge.training.schedule import cosine
 from foundry_edge.training.targets import TeacherTargets, tokens_for
 
 TEMPERATURE = (1.0, 0.3)
+MERGE_RATE = 0.75
 TOKEN_SHARE = 0.3
 """Weight of the teacher's tokens in the loss of a student with a tokenizer of its own."""
 SCALE_ROWS = 256
@@ -43,7 +44,7 @@ class Distillation(nn.Module):
         model: Compressed,
         targets: TeacherTargets,
         temperature: tuple[float, float] = TEMPERATURE,
-        merge_rate: float = 0.75,
+        merge_rate: float = MERGE_RATE,
         freeze_encoder: bool = False,
         project: nn.Module | None = None,
     ) -> None:

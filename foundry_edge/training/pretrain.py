@@ -20,7 +20,7 @@ from foundry_edge.data.shapes import load_sets
 from foundry_edge.models.config import VIT_TI, TeacherConfig
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
-from foundry_edge.training.claim import CACHE, claim
+from foundry_edge.training.claim import CACHE, check_out, claim
 from foundry_edge.training.engine import train
 from foundry_edge.training.jepa import JointEmbedding
 from foundry_edge.training.mae import MaskedReconstruction
@@ -110,7 +110,7 @@ def pretrain(
     Args:
         data: .npz data sets or folders of them; None is the embedded sample set.
         out: folder for config.json, model.safetensors, log.jsonl, loss.png and checkpoints. A model that is
-            there is kept in its folder previous.
+            there is moved to its folder previous.
         config: sizes of the teacher.
         objective: "staged" (MAE, then JEPA), "mae" or "jepa".
         epochs: passes over the corpus, all stages together.
@@ -120,6 +120,7 @@ def pretrain(
             ``epochs`` has grown.
 
     Raises:
+        InputError: ``out`` is a file.
         DataError: nothing to train on, or the loss diverged.
         CheckpointError: the checkpoint to resume from is damaged or of another run.
         EnvironmentFault: there is no such accelerator here.
@@ -127,6 +128,7 @@ def pretrain(
     started = time.perf_counter()
     settings = (settings or TrainSettings(batch=32, learning_rate=5e-4)).resolved()
     check_device(settings)
+    check_out(out)
     sets = [load_samples()] if data is None else load_sets(data)
     sides = training_side(sets)
     if not sum(map(len, sides)):

@@ -21,7 +21,7 @@ from foundry_edge.load import load_student, load_teacher, model_digest, teacher_
 from foundry_edge.measures.fidelity import Fidelity
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
-from foundry_edge.training.claim import CACHE, check_apart, claim
+from foundry_edge.training.claim import CACHE, check_out, claim
 from foundry_edge.training.compute import Compute
 from foundry_edge.training.distill import train_logged
 from foundry_edge.training.engine import Step
@@ -149,7 +149,7 @@ def distill_scenes(
     started = time.perf_counter()
     settings = (settings or TrainSettings(learning_rate=1e-4, batch=16)).resolved()
     check_device(settings)
-    check_apart(out, student, teacher)
+    check_out(out, student, teacher)
     torch.manual_seed(settings.seed)
     console = Console(stderr=True)
     model, guide = _trainable(student), load_teacher(teacher)

@@ -18,7 +18,7 @@ class TrainSettings(BaseModel):
 
     steps: int = Field(1000, ge=1, description="optimiser steps")
     batch: int = Field(32, ge=1, description="clouds per step")
-    learning_rate: float = Field(1e-3, gt=0, description="peak of the cosine")
+    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False, description="peak of the cosine")
     weight_decay: float = Field(0.05, ge=0)
     warmup: float = Field(0.05, ge=0, le=1, description="share of the steps with a rising rate")
     beta2: float = Field(0.95, gt=0, lt=1, description="AdamW's memory of squared gradients")

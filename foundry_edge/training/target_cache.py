@@ -5,19 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from foundry_edge.data.array_cache import keep
 from foundry_edge.data.corpus import grouped_corpus, training_side
 from foundry_edge.data.groupings import GroupedShapes, Views
 from foundry_edge.data.shapes import TEST, ShapeSet
-from foundry_edge.data.tensor_cache import kept_tensors
+from foundry_edge.data.tensor_cache import keep_tensors, kept_tensors
 from foundry_edge.models.config import HEAD_FIELDS
 from foundry_edge.models.store import HEAD
 from foundry_edge.models.teacher import Teacher
@@ -122,7 +119,7 @@ def kept_targets(
     stored = kept_tensors(path, *_KEPT, mmap=True)
     if stored is None:
         made = teacher_targets(teacher, data, views, seed, compute, on_batch)
-        keep(path, partial(torch.save, {name: getattr(made, name) for name in _KEPT}))
+        keep_tensors(path, **{name: getattr(made, name) for name in _KEPT})
         stored = kept_tensors(path, *_KEPT, mmap=True) or (made.tokens, made.centers, made.features)
     tokens, centers, features = stored
     return TeacherTargets(tokens, centers, features, clouds)

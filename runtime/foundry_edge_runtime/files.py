@@ -52,6 +52,36 @@ def is_stale(path: Path) -> bool:
         return False
 
 
+def move(path: Path, target: Path) -> None:
+    """Rename a file, into a folder that is made where it is not there; one that is there is replaced.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+    except OSError as error:
+        raise StorageError(
+            f"cannot be moved to {target.parent} ({error.strerror})", where=path, remedy="pick another folder"
+        ) from error
+
+
+def try_folder(folder: Path) -> None:
+    """See whether files can be made in a folder.
+
+    Raises:
+        StorageError: they cannot.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StorageError(
+            f"cannot be written to ({error.strerror})", where=folder, remedy="pick another folder"
+        ) from error
+
+
 def sweep(folder: str | Path) -> None:
     """Remove what killed writers left in a folder that nobody else is writing to."""
     for partial in Path(folder).glob(".*.partial"):

@@ -168,13 +168,13 @@ def test_a_model_that_is_there_is_kept(
     assert capsys.readouterr().err == ""
     written = (tmp_path / WEIGHTS).read_bytes()
     finetune(student, parts, "parts", out=tmp_path, epochs=1, frozen=True, views=1, settings=SETTINGS)
-    assert f"it is kept in {tmp_path / 'previous'}" in capsys.readouterr().err
+    assert f"it is moved to {tmp_path / 'previous'}" in capsys.readouterr().err
     assert (tmp_path / "previous" / WEIGHTS).read_bytes() == written != (tmp_path / WEIGHTS).read_bytes()
     assert not (tmp_path / "previous" / "part_head" / WEIGHTS).exists()
     finetune(
         student, parts, "parts", out=tmp_path, epochs=1, frozen=True, views=1, settings=SETTINGS, resume=True
     )
-    assert "kept" not in capsys.readouterr().err
+    assert "previous" not in capsys.readouterr().err
     load_student(tmp_path / "previous")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,15 @@ def test_a_student_takes_its_largest_budget_unless_told(
 def test_an_unknown_kind_is_named(tmp_path: Path) -> None:
     (tmp_path / CONFIG).write_text('{"kind": "hamster"}')
     with pytest.raises(CheckpointError, match="hamster"):
+        load_model(tmp_path)
+
+
+def test_more_groups_than_points_are_refused(teacher: Teacher, tmp_path: Path) -> None:
+    save_weights(tmp_path, teacher.config, teacher)
+    config = json.loads((tmp_path / CONFIG).read_text())
+    config["preprocessing"]["groups"] = 100_000
+    (tmp_path / CONFIG).write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="groups 100000 exceeds the 128 points of a cloud"):
         load_model(tmp_path)
 
 

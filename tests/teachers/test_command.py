@@ -113,6 +113,6 @@ def test_a_model_that_is_there_is_kept(command: Called, save: Save, tmp_path: Pa
     checkpoint = published.point_mae()[1]
     checkpoint["base_model"]["MAE_encoder.norm.bias"] += 1
     code, _, err = command("import-teacher", save(checkpoint, "other.pth"), *options)
-    assert (code, f"it is kept in {out / 'previous'}" in err) == (0, True)
+    assert (code, f"it is moved to {out / 'previous'}" in err) == (0, True)
     assert (out / "previous" / WEIGHTS).read_bytes() == before != (out / WEIGHTS).read_bytes()
     load_teacher(out / "previous")

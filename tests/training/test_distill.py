@@ -326,7 +326,9 @@ def test_a_part_specialist_needs_part_labels(teacher: Path, sticks: Path, tmp_pa
     ("options", "named"),
     [
         ({"method": "magic"}, "--method: unknown method 'magic'"),
-        ({"merge_rate": 1.5}, "--merge-rate"),
+        ({"merge_rate": 1.5, "gate": True}, "--merge-rate: expected 0 to 1"),
+        ({"merge_rate": 0.5}, "--merge-rate: means nothing without a gate"),
+        ({"out": Path(__file__) / "deeper"}, "test_distill.py is a file; give a folder"),
         ({"temperature": (1.0, 0.0)}, "--temperature"),
         ({"method": "truncation", "tokens": (4,)}, "--tokens"),
         ({"tokens": (4, 65)}, "--tokens|ascending"),
@@ -336,4 +338,23 @@ def test_wrong_options_are_named(
     options: dict[str, Any], named: str, teacher: Path, sticks: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=named):
-        distill(teacher, [sticks], out=tmp_path, **options)
+        distill(teacher, [sticks], **{"out": tmp_path, **options})
+
+
+def test_a_run_that_fails_leaves_the_finished_one_whole(
+    teacher: Path, sticks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options: dict[str, Any] = {"tokens": (2,), "out": tmp_path / "out", "views": 1}
+    distill(teacher, [sticks], settings=SHORT, resume=True, **options)
+    assert f"{tmp_path / 'out'} holds no checkpoint to resume from" in capsys.readouterr().err
+    wild = SHORT.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(DataError, match="lower --learning-rate"):
+        distill(teacher, [sticks], settings=wild, **options)
+    kept = tmp_path / "out" / "previous"
+    assert not (tmp_path / "out" / WEIGHTS).exists()
+    assert json.loads((kept / "settings.json").read_text())["learning_rate"] == SHORT.learning_rate
+    longer = SHORT.model_copy(update={"steps": SHORT.steps + 2})
+    distill(teacher, [sticks], settings=longer, resume=True, **{**options, "out": kept})
+    rows = [json.loads(line) for line in (kept / "log.jsonl").read_text().splitlines()]
+    assert rows[-1]["step"] == longer.steps
+    assert rows[0]["step"] < SHORT.steps

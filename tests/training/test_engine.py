@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from foundry_edge.training.compute import Compute
 from foundry_edge.training.engine import LogRow, Step, batch_index, train
 from foundry_edge.training.schedule import warmup_cosine
 from foundry_edge.training.settings import TrainSettings
-from foundry_edge_runtime.errors import CheckpointError, DataError
+from foundry_edge_runtime.errors import CheckpointError, DataError, StorageError
 
 SETTINGS = TrainSettings(
     steps=6, batch=4, precision="32-true", accelerator="cpu", checkpoint_every=3, log_every=2
@@ -142,3 +144,45 @@ def test_precision_follows_the_device_that_trains(monkeypatch: pytest.MonkeyPatc
     assert TrainSettings(accelerator="cpu").compute == Compute()
     assert TrainSettings().compute == Compute(torch.device("cuda", 1), bf16=True)
     assert TrainSettings(precision="32-true").compute.bf16 is False
+
+
+class Signalled(Regression):
+    """A signal comes in the middle of a step."""
+
+    def loss(self, step: Step) -> tuple[Tensor, dict[str, float]]:
+        if step.number == 3:
+            signal.raise_signal(signal.SIGINT)
+        return super().loss(step)
+
+
+def test_ctrl_c_keeps_the_steps_that_are_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = SETTINGS.model_copy(update={"checkpoint_every": 100})
+    unbroken, broken, resumed = Regression(), Signalled(), Regression()
+    train(unbroken, unbroken, 16, settings, tmp_path / "a.pt", lambda row: None)
+    with pytest.raises(KeyboardInterrupt):
+        train(broken, broken, 16, settings, tmp_path / "b.pt", lambda row: None)
+    assert f"interrupted: 4 of 6 steps are kept in {tmp_path / 'b.pt'}" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    train(resumed, resumed, 16, settings, tmp_path / "b.pt", lambda row: None, resume=True)
+    assert torch.equal(unbroken.layer.weight, resumed.layer.weight)
+
+
+def test_weights_that_are_not_finite_are_never_kept(tmp_path: Path) -> None:
+    module, settings = Regression(), SETTINGS.model_copy(update={"learning_rate": 1e40, "steps": 1})
+    with pytest.raises(DataError, match=r"layer\.weight is not finite after step 1; lower --learning-rate"):
+        train(module, module, 16, settings, tmp_path / "a.pt", lambda row: None)
+    assert not (tmp_path / "a.pt").exists()
+
+
+def test_a_full_disk_is_told_and_leaves_the_checkpoint_that_is_there(tmp_path: Path) -> None:
+    module = Regression()
+    train(module, module, 16, SETTINGS, tmp_path / "a.pt", lambda row: None)
+    before = (tmp_path / "a.pt").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(StorageError, match=r"a\.pt: cannot be written"):
+            train(module, module, 16, SETTINGS, tmp_path / "a.pt", lambda row: None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / "a.pt").read_bytes() == before
