@@ -62,9 +62,11 @@ def main() -> None:
         _usage(error)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    except BrokenPipeError:
-        _drop_output()
-        raise SystemExit(0) from None
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # how typer and rich end when nobody reads on
+            _drop_output()
+            raise SystemExit(0) from None
+        raise
     except OSError as error:
         _drop_output()
         _fail(printable(f"{error.filename or 'standard output'}: {error.strerror or error}"), 3)

@@ -252,3 +252,26 @@ def test_full_disk_behind_standard_output(bundle: Path, scans: Path, arguments: 
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 3
     assert done.stderr == "foundry-edge: error: standard output: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "{scan}", "--bundle", "{bundle}"],
+        ["run", "{folder}", "--bundle", "{bundle}", "--json"],
+        ["bundle", "show", "{bundle}"],
+        ["inspect", "{scan}"],
+        ["inspect", "{folder}"],
+        ["--help"],
+    ],
+)
+def test_reader_that_goes_away_is_no_failure(bundle: Path, scans: Path, arguments: list[str]) -> None:
+    filled = [one.format(bundle=bundle, folder=scans, scan=scans / "points.npy") for one in arguments]
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = str(Path(sys.executable).with_name("foundry-edge"))
+    with os.fdopen(writing, "wb") as pipe:
+        done = subprocess.run([program, *filled], stdout=pipe, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "error" not in done.stderr
+    assert "Traceback" not in done.stderr
