@@ -93,6 +93,13 @@ def test_list_of_paths_on_standard_input(foundry_edge: Run, bundle: Path, scans:
     assert [Path(record["input"]).name for record in records(result.stdout)] == ["points.npy", "chair.pcd"]
 
 
+@pytest.mark.parametrize("command", [["run", "-"], ["run", "-", "--scene"], ["inspect", "-"]])
+def test_closed_standard_input(called: Run, monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
+    """As under a scheduler: Python then has no stdin at all."""
+    monkeypatch.setattr(sys, "stdin", None)
+    assert "-: standard input is closed; pipe a scan, or give a file" in error_line(called(*command), 2)
+
+
 def test_bundle_from_the_environment(called: Run, bundle: Path, scans: Path) -> None:
     result = called("run", scans / "points.npy", "--json", FOUNDRY_EDGE_BUNDLE=str(bundle))
     assert records(result.stdout)[0]["bundle"]["source"] == "environment"

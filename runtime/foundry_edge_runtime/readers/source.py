@@ -6,12 +6,13 @@ not have, or miss that the file changed under it (policy P1, P5, P6).
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -230,12 +231,22 @@ def _cannot_open(name: str, error: OSError) -> ScanError:
     return ScanError(problem, where=name, remedy=remedy)
 
 
-def _from_stdin() -> Source:
+def standard_input() -> io.BufferedReader:
+    """The bytes of standard input.
+
+    Raises:
+        ScanError: it is closed, as under some schedulers.
+    """
     if sys.stdin is None:
         raise ScanError("standard input is closed", where="-", remedy="pipe a scan, or give a file")
+    return cast("io.BufferedReader", sys.stdin.buffer)
+
+
+def _from_stdin() -> Source:
+    stream = standard_input()
     chunks: list[bytes] = []
     total, limit = 0, available_memory() // 4
-    while chunk := sys.stdin.buffer.read(_STDIN_CHUNK):
+    while chunk := stream.read(_STDIN_CHUNK):
         total += len(chunk)
         if total > limit:
             raise ScanError(

@@ -5,11 +5,10 @@ from __future__ import annotations
 import io
 import os
 import select
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
+from foundry_edge_runtime.readers.source import standard_input
 from foundry_edge_runtime.readers.uri import is_uri
 from foundry_edge_runtime.streams.items import TICK_SECONDS, Item
 
@@ -18,8 +17,12 @@ _CHUNK = 1 << 16
 
 
 def is_list_of_paths() -> bool:
-    """Whether the first line on standard input names a file that exists, or an object; nothing is taken."""
-    line, end, _ = _stdin().peek(_PEEK).partition(b"\n")
+    """Whether the first line on standard input names a file that exists, or an object; nothing is taken.
+
+    Raises:
+        ScanError: standard input is closed.
+    """
+    line, end, _ = standard_input().peek(_PEEK).partition(b"\n")
     name = os.fsdecode(line.rstrip(b"\r"))
     return bool(end) and b"\0" not in line and (is_uri(name) or Path(name).is_file())
 
@@ -40,7 +43,7 @@ def paths() -> Iterator[Item | None]:
 
 def _chunks() -> Iterator[bytes]:
     """What comes, b"" when nothing does for a while, until the end; a wait can be interrupted."""
-    stream = _stdin()
+    stream = standard_input()
     try:
         handle = stream.fileno()
     except io.UnsupportedOperation:  # not a real file: it never keeps us waiting
@@ -55,7 +58,3 @@ def _chunks() -> Iterator[bytes]:
         if not chunk:
             return
         yield chunk
-
-
-def _stdin() -> io.BufferedReader:
-    return cast("io.BufferedReader", sys.stdin.buffer)
