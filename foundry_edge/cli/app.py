@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from foundry_edge.cli import commands
+from foundry_edge.cli.output import escape_what_cannot_be_encoded
 from foundry_edge_runtime.errors import FoundryEdgeError, printable
 
 # The base of all usage errors; typer brings its own copy of click in some releases, click itself in others.
@@ -54,6 +55,7 @@ commands.register(app)
 def main() -> None:
     """Entry point: errors become one line on stderr and the exit code of the command contract."""
     signal.signal(signal.SIGTERM, _terminated)
+    escape_what_cannot_be_encoded()
     try:
         code = app(prog_name="foundry-edge", standalone_mode=False)
     except FoundryEdgeError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,13 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+def escape_what_cannot_be_encoded() -> None:
+    """Let stdout and stderr escape characters that their encoding lacks: names of files hold any."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def print_json(record: dict[str, Any]) -> None:

@@ -121,6 +121,22 @@ def test_hostile_file_name_stays_on_one_line(called: Run, bundle: Path, scans: P
         assert "\x1b[31m" not in result.stdout
 
 
+@pytest.mark.parametrize(("encoding", "name"), [("ascii", "Scan Ünï ü.npy"), ("latin-1", "椅子.npy")])
+@pytest.mark.parametrize("command", ["run", "inspect"])
+def test_file_name_that_the_terminal_cannot_show_is_escaped(
+    foundry_edge: Run, bundle: Path, scans: Path, encoding: str, name: str, command: str
+) -> None:
+    shutil.copy(scans / "points.npy", scans / name)
+    strict = {"PYTHONIOENCODING": f"{encoding}:strict", "FOUNDRY_EDGE_BUNDLE": str(bundle), "COLUMNS": "300"}
+    escaped = name.encode(encoding, "backslashreplace").decode("ascii")
+    shown = foundry_edge(command, scans / name, **strict)
+    assert shown.returncode == 0, shown.stderr
+    assert escaped in shown.stdout
+    missing = foundry_edge(command, f"no {name}", **strict)
+    assert missing.returncode == 2
+    assert f"no {escaped}: no such file" in missing.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
