@@ -145,10 +145,12 @@ def expand(scans: Sequence[str | os.PathLike[str]]) -> Iterator[str | os.PathLik
     """Files as they are, folders and prefixes of object stores as the scans in them.
 
     Raises:
-        InputError: a folder holds no scan, or a store cannot be reached.
+        InputError: a name is empty, a folder holds no scan, or a store cannot be reached.
         MissingExtraError: what reads a store is not installed.
     """
     for scan in scans:
+        if not os.fspath(scan):
+            raise InputError("empty path", remedy="give a scan or a folder; is a shell variable unset?")
         if is_uri(os.fspath(scan)):
             yield from find_objects(os.fspath(scan))
             continue

@@ -93,6 +93,22 @@ def test_list_of_paths_on_standard_input(foundry_edge: Run, bundle: Path, scans:
     assert [Path(record["input"]).name for record in records(result.stdout)] == ["points.npy", "chair.pcd"]
 
 
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["run", ""], "empty path; give a scan or a folder"),
+        (["run", "", "--scene"], "empty path; give a scan or a folder"),
+        (["run", "", "--watch"], "--watch needs a folder; give an existing folder"),
+        (["inspect", ""], "empty path; give a scan or a folder"),
+    ],
+)
+def test_empty_path_is_not_the_current_folder(
+    called: Run, here: Path, scans: Path, command: list[str], message: str
+) -> None:
+    shutil.copy(scans / "points.npy", here)
+    assert message in error_line(called(*command), 2)
+
+
 @pytest.mark.parametrize("command", [["run", "-"], ["run", "-", "--scene"], ["inspect", "-"]])
 def test_closed_standard_input(called: Run, monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
     """As under a scheduler: Python then has no stdin at all."""

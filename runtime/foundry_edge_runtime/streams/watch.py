@@ -31,7 +31,7 @@ def watch(folder: str | os.PathLike[str], *, seconds: float = TICK_SECONDS) -> I
     Raises:
         InputError: the folder cannot be listed.
     """
-    if not Path(folder).is_dir():
+    if not os.fspath(folder) or not Path(folder).is_dir():
         raise InputError("--watch needs a folder", where=folder, remedy="give an existing folder")
     return _looks(Path(folder), seconds)
 
