@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from foundry_edge.cli import options
+from foundry_edge.cli.output import notice
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,9 +36,11 @@ def inspect(
     """Read and validate scans: points, fields, bounds, and what was dropped and why."""
     from foundry_edge_runtime.inspection import are_many, inspect_all
     from foundry_edge_runtime.inspection import inspect as inspect_one
+    from foundry_edge_runtime.relay import relayed
 
     if are_many(scans):
-        _many(inspect_all(scans, salvage=salvage, columns=columns, topic=topic, vertices=vertices), json)
+        with relayed(notice):
+            _many(inspect_all(scans, salvage=salvage, columns=columns, topic=topic, vertices=vertices), json)
         return
     result = inspect_one(scans[0], salvage=salvage, columns=columns, topic=topic, vertices=vertices)
     if json:

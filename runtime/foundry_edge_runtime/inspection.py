@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -9,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from foundry_edge_runtime.errors import FoundryEdgeError, InputError, printable
+from foundry_edge_runtime.kept import is_result
 from foundry_edge_runtime.pointcloud import Bounds, PointCloud
 from foundry_edge_runtime.readers import find_scans, read_scans
 from foundry_edge_runtime.readers.folders import find_objects, is_object
 from foundry_edge_runtime.readers.reading import union
 from foundry_edge_runtime.readers.uri import is_uri
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ def are_many(scans: Sequence[str]) -> bool:
 
 
 def expand(scans: Sequence[str | os.PathLike[str]]) -> Iterator[str | os.PathLike[str]]:
-    """Files as they are, folders and prefixes of object stores as the scans in them.
+    """Files as they are, folders and prefixes of object stores as the scans in them, without saved results.
 
     Raises:
         InputError: a name is empty, a folder holds no scan, or a store cannot be reached.
@@ -157,10 +161,18 @@ def expand(scans: Sequence[str | os.PathLike[str]]) -> Iterator[str | os.PathLik
         if os.fspath(scan) == "-" or not Path(scan).is_dir():
             yield scan
             continue
-        found = find_scans(scan)
-        if not found:
-            raise InputError("no scan found in the folder", where=scan, remedy="give a folder with scans")
-        yield from found
+        yield from _scans_in(scan)
+
+
+def _scans_in(folder: str | os.PathLike[str]) -> list[Path]:
+    """The scans in a folder, without what an earlier run saved there."""
+    files = find_scans(folder)
+    scans = [path for path in files if not is_result(path)]
+    if saved := len(files) - len(scans):
+        _log.warning("%s: files that an earlier run saved, left out: %d", printable(folder), saved)
+    if not scans:
+        raise InputError("no scan found in the folder", where=folder, remedy="give a folder with scans")
+    return scans
 
 
 def _summary(cloud: PointCloud) -> Inspection:

@@ -107,8 +107,8 @@ class Keeper:
         """
         if self._table is not None:
             result = self._table.add(result)
-        elif self._wanted.save is not None:
-            path = feature_file(name, Path(self._wanted.save), self._root, result.scan)
+        elif self._wanted.folder is not None:
+            path = feature_file(name, self._wanted.folder, self._root, result.scan)
             result = save_features(result, path, per_point=self._wanted.per_point)
         if not self._drawn and self._wanted.viz is not None:
             from foundry_edge_runtime.viz import draw  # noqa: PLC0415 - rarely needed

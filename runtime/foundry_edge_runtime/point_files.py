@@ -11,6 +11,7 @@ from foundry_edge_runtime.colours import feature_colours
 from foundry_edge_runtime.errors import printable
 from foundry_edge_runtime.files import replacing
 from foundry_edge_runtime.interpolation import Interpolation, interpolation
+from foundry_edge_runtime.kept import PLY_HEAD, POINTS_NPY, POINTS_PLY
 from foundry_edge_runtime.result import Result
 
 _TYPES = {"f": "float", "d": "double"}
@@ -35,8 +36,8 @@ def save_points(result: Result, path: Path) -> Path:
         StorageError: the disk is full or the folder cannot be written.
     """
     points = interpolation(result)
-    _write_features(result, points, path.with_suffix(".points.npy"))
-    ply = path.with_suffix(".points.ply")
+    _write_features(result, points, path.with_suffix(POINTS_NPY))
+    ply = path.with_suffix(POINTS_PLY)
     write_ply(result, points, ply)
     return ply
 
@@ -60,9 +61,7 @@ def write_ply(result: Result, points: Interpolation, path: Path) -> None:
     names += [(name, "int") for name in numbers]
     lines = [f"property {kind} {name}" for name, kind in names]
     header = [
-        "ply",
-        "format binary_little_endian 1.0",
-        "comment foundry-edge",
+        *PLY_HEAD,
         *_part_comments(result),
         f"element vertex {len(table)}",
     ]

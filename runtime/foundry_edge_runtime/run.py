@@ -22,7 +22,7 @@ from foundry_edge_runtime.readers.reading import parse_columns
 from foundry_edge_runtime.selection import Notify, quick_profile, select, silent
 from foundry_edge_runtime.session import Session
 from foundry_edge_runtime.streams import here
-from foundry_edge_runtime.streams.inputs import Scans, outside, refuse_missing, refuse_mixture, scans_of
+from foundry_edge_runtime.streams.inputs import Scans, refuse_missing, refuse_mixture, scans_of
 from foundry_edge_runtime.streams.items import Items, Outcome, Stop
 from foundry_edge_runtime.streams.ledger import Ledger
 from foundry_edge_runtime.streams.running import Computing, Running
@@ -112,7 +112,7 @@ def run(
         book = None if ledger is None else stack.enter_context(closing(Ledger(ledger, opened.manifest.id)))
         keeper = Keeper(wanted, scans.root)
         stack.callback(keeper.close)
-        items, stop = outside(scans, wanted.folder), Stop()
+        items, stop = iter(scans.items), Stop()
         items = items if book is None else book.remaining(items)
         computing, outcomes = _start(opened, budget, options, how, items, stop, notify)
         stack.pop_all()

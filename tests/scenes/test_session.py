@@ -15,6 +15,7 @@ import pytest
 from foundry_edge_runtime import InputError, ScanError, load_bundle, read_points
 from foundry_edge_runtime.bundle.manifest import Manifest, Scene
 from foundry_edge_runtime.device import resident_mb
+from foundry_edge_runtime.kept import is_result
 from foundry_edge_runtime.scenes.nearest import NearestCentres
 from foundry_edge_runtime.scenes.plan import Size, plan
 from foundry_edge_runtime.scenes.points import ScenePoints
@@ -105,6 +106,7 @@ def test_features_are_saved_with_every_point(scene_bundle: Path, tmp_path: Path)
     assert isinstance(result, SceneResult)
     assert result.saved is not None
     assert result.points is not None
+    assert [is_result(path) for path in (tmp_path / "out").iterdir()] == [True] * 3
     stored = np.load(result.saved)
     assert stored["tokens"].shape == (312, 48)
     assert stored["supertoken"].max() < 4

@@ -11,7 +11,7 @@ from foundry_edge_runtime.readers.raw import Column, RawCloud, stack_xyz
 from foundry_edge_runtime.readers.source import Source
 
 _WIDEST = 16
-"""Columns beyond which more columns than rows are taken for a mistake."""
+"""Columns beyond which an array looks like features rather than points, and is wrong with fewer rows."""
 
 
 def cloud_of_array(
@@ -43,6 +43,11 @@ def cloud_of_array(
     if array.shape[1] > max(array.shape[0], _WIDEST):
         raise source.error(
             f"shape {array.shape} looks transposed: expected (N, C)", "save the transposed array"
+        )
+    if array.shape[1] > _WIDEST and columns is None:
+        source.warn(
+            f"the first 3 of {array.shape[1]} columns were taken for x, y and z; so many look like features, "
+            "not points"
         )
     names = _names(source, array.shape[1], columns)
     x, y, z = (array[:, names.index(axis)] for axis in axis_names(source, names, "columns"))

@@ -58,6 +58,16 @@ def read(source: Source, options: Options) -> RawCloud:
     return cloud
 
 
+def names_in(source: Source) -> frozenset[str]:
+    """Names of the arrays of an archive.
+
+    Raises:
+        ScanError: it is no archive.
+    """
+    with _opened(source) as archive:
+        return frozenset(_key(source, info) for info in archive.infolist())
+
+
 def _from_axes(source: Source, archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo]) -> RawCloud:
     columns = [_array(source, archive, info) for info in infos]
     if any(column.ndim != 1 or len(column) != len(columns[0]) for column in columns):

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from foundry_edge_runtime.files import replacing
 from foundry_edge_runtime.interpolation import NEIGHBOURS, inverse_distance
+from foundry_edge_runtime.kept import PLY_HEAD, POINTS_NPY, POINTS_PLY
 from foundry_edge_runtime.pointcloud import FloatArray
 from foundry_edge_runtime.scenes.nearest import NearestCentres, Numbers
 from foundry_edge_runtime.scenes.result import SceneResult
@@ -64,13 +65,13 @@ def save_scene_points(result: SceneResult, path: Path) -> Path:
         StorageError: the disk is full or the folder cannot be written.
     """
     points = ScenePoints(result)
-    with replacing(path.with_suffix(".points.npy")) as partial, partial.open("wb") as stream:
+    with replacing(path.with_suffix(POINTS_NPY)) as partial, partial.open("wb") as stream:
         shape = (len(result.cloud), result.tokens.shape[1])
         head = {"descr": "<f4", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(stream, head)
         for _, block in points.blocks(result.tokens):
             stream.write(block.astype("<f4", copy=False).tobytes())
-    ply = path.with_suffix(".points.ply")
+    ply = path.with_suffix(POINTS_PLY)
     with replacing(ply) as partial, partial.open("wb") as stream:
         _write_ply(result, points, stream)
     return ply
@@ -83,8 +84,7 @@ def _write_ply(result: SceneResult, points: ScenePoints, stream: BinaryIO) -> No
     fields += [(name, "|u1") for name in ("red", "green", "blue")]
     fields += [("group", "<i4"), ("supertoken", "<i4")]
     properties = [f"property {_TYPES[kind[1:]]} {name}" for name, kind in fields]
-    header = ["ply", "format binary_little_endian 1.0", "comment foundry-edge"]
-    header += [f"element vertex {len(result.cloud)}", *properties, "end_header\n"]
+    header = [*PLY_HEAD, f"element vertex {len(result.cloud)}", *properties, "end_header\n"]
     stream.write("\n".join(header).encode("ascii"))
     low, span, projected = _stretch(result.tokens)
     for rows, values in points.blocks(projected):

@@ -19,7 +19,7 @@ from foundry_edge_runtime.scenes.encoding import OnProgress
 from foundry_edge_runtime.scenes.result import SceneResult
 from foundry_edge_runtime.scenes.save import save_scene
 from foundry_edge_runtime.scenes.session import SceneSession
-from foundry_edge_runtime.streams.inputs import Scans, outside, refuse_missing, scans_of
+from foundry_edge_runtime.streams.inputs import Scans, refuse_missing, scans_of
 
 
 def run_scene(
@@ -88,7 +88,7 @@ def _results(
     on_progress: OnProgress,
 ) -> Iterator[SceneResult | Failure]:
     with session:
-        for item in outside(scans, folder):
+        for item in scans.items:
             if item is None:
                 continue
             for outcome in _of_input(session, item.name, options, on_progress):

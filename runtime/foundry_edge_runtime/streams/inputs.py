@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,14 +64,6 @@ def scans_of(scan: str | os.PathLike[str], *, watch: bool = False) -> Scans:
     found = [os.fspath(one) for one in expand([name])]
     root = Path(name) if Path(name).is_dir() else None
     return Scans([Item(one) for one in found], many=root is not None or found != [name], root=root)
-
-
-def outside(scans: Scans, folder: Path | None) -> Iterator[Item | None]:
-    """The inputs, without those in a folder that results are written to: they are no scans to run."""
-    written = None if folder is None or scans.root is None else os.path.realpath(folder)
-    for item in scans.items:
-        if written is None or item is None or not Path(os.path.realpath(item.name)).is_relative_to(written):
-            yield item
 
 
 def refuse_missing(scans: Scans) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from foundry_edge_runtime.errors import InputError
+from foundry_edge_runtime.kept import is_result
 from foundry_edge_runtime.readers import find_scans
 from foundry_edge_runtime.streams.items import TICK_SECONDS, Item
 
@@ -19,7 +20,7 @@ def watch(folder: str | os.PathLike[str], *, seconds: float = TICK_SECONDS) -> I
     """Scans below a folder, for ever: those there, and each new or changed one.
 
     A file counts as whole when its size and time were the same on two looks in a row, so one that is being
-    written is waited for. A file that changes later comes again.
+    written is waited for. A file that changes later comes again. What `--save` writes there is left out.
 
     Args:
         folder: searched as `find_scans` does.
@@ -46,7 +47,8 @@ def _looks(folder: Path, seconds: float) -> Iterator[Item | None]:
         ready = [path for path, stamp in now.items() if before.get(path) == stamp != given.get(path)]
         for path in ready:
             given[path] = now[path]
-            yield Item(os.fspath(path))
+            if not is_result(path):
+                yield Item(os.fspath(path))
         before = now
         if not ready:
             yield None
