@@ -9,7 +9,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from foundry_edge_runtime.errors import StorageError
+from foundry_edge_runtime.errors import InputError, StorageError
+from foundry_edge_runtime.readers.uri import scheme_of
+
+
+def refuse_uri(path: str | os.PathLike[str], flag: str) -> None:
+    """Files are written here and nowhere else.
+
+    Raises:
+        InputError: ``path``, which was given for ``flag``, is a URI.
+    """
+    if scheme_of(os.fspath(path)):
+        raise InputError(
+            f"{flag} writes to local folders, found {os.fspath(path)!r}",
+            remedy="give a path, and copy what is written",
+        )
 
 GRACE_SECONDS = 30.0
 """How long what another writer may still be at work on is left alone."""

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foundry_edge_runtime.errors import InputError
+from foundry_edge_runtime.files import refuse_uri
 from foundry_edge_runtime.parquet import SUFFIX, ParquetFile
+from foundry_edge_runtime.readers.detect import SUFFIXES
 from foundry_edge_runtime.result import Result
 from foundry_edge_runtime.save import feature_file, save_features
 from foundry_edge_runtime.streams.inputs import Scans
@@ -25,7 +27,7 @@ class Wanted:
         viz: a picture (.png) or a page (.html) of the first scan.
 
     Raises:
-        InputError: these do not go together.
+        InputError: these do not go together, or name no place on this machine.
     """
 
     save: str | os.PathLike[str] | None = None
@@ -37,6 +39,11 @@ class Wanted:
             raise InputError("--per-point needs a folder to write to", remedy="add --save DIR")
         if self.viz is not None and Path(self.viz).suffix.lower() not in _PICTURES:
             raise InputError(f"--viz must end in .png or .html, found {os.fspath(self.viz)!r}")
+        if self.viz is not None:
+            refuse_uri(self.viz, "--viz")
+        if self.save is not None:
+            refuse_uri(self.save, "--save")
+            _refuse_name(Path(self.save), os.fspath(self.save))
 
     @property
     def parquet(self) -> bool:
@@ -67,6 +74,24 @@ class Wanted:
                 "a Parquet file cannot be added to, so it does not go with --ledger",
                 remedy="give --save a folder",
             )
+
+
+def _refuse_name(path: Path, given: str) -> None:
+    """A file where `--save` needs a folder, the name of one, or a folder where it needs a file."""
+    if not given:
+        raise InputError("empty path", where="--save", remedy="give a folder")
+    folder = path.is_dir()
+    if path.suffix.lower() == SUFFIX:
+        if folder:
+            raise InputError("is a folder", where=path, remedy="give --save a Parquet file")
+    elif path.is_file():
+        raise InputError("is a file", where=path, remedy="give --save a folder")
+    elif path.suffix.lower() in SUFFIXES and not folder:
+        raise InputError(
+            "is the name of a file, and each scan gets one of its own",
+            where=path,
+            remedy="give --save a folder or a .parquet file",
+        )
 
 
 class Keeper:

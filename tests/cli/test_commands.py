@@ -166,15 +166,24 @@ def test_file_name_that_the_terminal_cannot_show_is_escaped(
         (["{scan}", "--backend", "gpu"], 2, "--backend must be one of"),
         (["{scan}", "--backend", "onnxruntime:tensorrt-rtx"], 3, "has no NvTensorRTRTXExecutionProvider"),
         (["{scan}", "--save", "/dev/null/x"], 3, "/dev/null/x"),
+        (["{scan}", "--save", "s3://b/out"], 2, "--save writes to local folders, found 's3://b/out'"),
+        (["{scan}", "--save", "http://b/x.parquet"], 2, "--save writes to local folders"),
+        (["{scan}", "--viz", "gs://b/x.html"], 2, "--viz writes to local folders"),
+        (["{scan}", "--ledger", "s3://b/l"], 2, "--ledger writes to local folders"),
+        (["{scan}", "--save", "x.npz"], 2, "x.npz: is the name of a file"),
+        (["{scan}", "--save", ""], 2, "--save: empty path; give a folder"),
+        (["{scan}", "--save", "{scan}"], 2, "points.npy: is a file; give --save a folder"),
+        (["{scan}", "--save", "{scan}", "--scene"], 2, "points.npy: is a file; give --save a folder"),
         (["{scan}", "--nosuch"], 2, "No such option: --nosuch"),
         ([], 2, "Missing argument 'SCAN|FOLDER|URI|-'; see `foundry-edge run --help`"),
     ],
 )
 def test_wrong_use_of_run(
-    called: Run, bundle: Path, scans: Path, arguments: list[str], code: int, message: str
+    called: Run, here: Path, bundle: Path, scans: Path, arguments: list[str], code: int, message: str
 ) -> None:
     filled = [one.format(scan=scans / "points.npy") for one in arguments]
     assert message in error_line(called("run", *filled, "--bundle", bundle), code)
+    assert not list(here.iterdir())
 
 
 def test_strict(called: Run, bundle: Path, scans: Path) -> None:

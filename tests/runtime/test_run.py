@@ -167,7 +167,7 @@ def test_full_disk_leaves_the_old_file(
 
 
 def test_save_folder_that_is_a_file(scans: Path, bundle_folder: Path) -> None:
-    with pytest.raises(StorageError):
+    with pytest.raises(InputError, match=r"notes.md: is a file; give --save a folder"):
         list(run(scans / "a.npy", bundle=bundle_folder, save=scans / "notes.md"))
 
 

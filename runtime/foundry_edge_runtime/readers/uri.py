@@ -9,10 +9,15 @@ from urllib.parse import unquote, urlsplit
 SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs", "file")
 
 
+def scheme_of(name: str) -> str:
+    """What stands before :// in a name, "" in a path."""
+    scheme, found, _ = name.partition("://")
+    return scheme.lower() if found and "/" not in scheme else ""
+
+
 def is_uri(name: str) -> bool:
     """Whether a name is the URI of an object or a prefix, and not a path."""
-    scheme, found, _ = name.partition("://")
-    return bool(found) and scheme.lower() in SCHEMES
+    return scheme_of(name) in SCHEMES
 
 
 def absolute(name: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from foundry_edge_runtime.bundle.load import load_bundle
 from foundry_edge_runtime.errors import FoundryEdgeError, InputError
 from foundry_edge_runtime.inspection import Failure
-from foundry_edge_runtime.parquet import SUFFIX
+from foundry_edge_runtime.keeping import Wanted
 from foundry_edge_runtime.readers.raw import Options
 from foundry_edge_runtime.readers.reading import parse_columns, read_each
 from foundry_edge_runtime.save import feature_file
@@ -70,13 +70,10 @@ def run_scene(
 
 
 def _folder(save: str | os.PathLike[str] | None, per_point: bool) -> Path | None:
-    if save is None:
-        if per_point:
-            raise InputError("--per-point needs a folder to write to", remedy="add --save DIR")
-        return None
-    if Path(save).suffix.lower() == SUFFIX:
+    wanted = Wanted(save, per_point)
+    if wanted.parquet:
         raise InputError("--scene saves one npz a scan", where="--save", remedy="give a folder")
-    return Path(save)
+    return wanted.folder
 
 
 def _results(

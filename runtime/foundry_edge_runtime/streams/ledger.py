@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from foundry_edge_runtime.errors import EnvironmentFault, InputError, StorageError
+from foundry_edge_runtime.files import refuse_uri
 from foundry_edge_runtime.inspection import Failure
 from foundry_edge_runtime.readers.uri import absolute
 from foundry_edge_runtime.streams.items import Item, Items, Outcome
@@ -40,12 +41,13 @@ class Ledger:
         skipped: scans passed over because they were finished before.
 
     Raises:
-        InputError: the file is not a ledger, is that of another bundle, or another run uses it.
+        InputError: the file is not a ledger, is a URI, is that of another bundle, or another run uses it.
         StorageError: it cannot be opened or written.
     """
 
     def __init__(self, path: str | os.PathLike[str], bundle: str) -> None:
         self.skipped = 0
+        refuse_uri(path, "--ledger")
         self._path = Path(path)
         self._synced = time.monotonic()
         self._begun: dict[bytes, int] = {}  # inputs with several scans: how many are finished
