@@ -24,7 +24,7 @@ class Wanted:
     Attributes:
         save: folder for one npz a scan, or a Parquet file for all.
         per_point: features and colours of every point, too; needs a folder.
-        viz: a picture (.png) or a page (.html) of the first scan.
+        viz: a picture (.png) or a page (.html) of a single scan.
 
     Raises:
         InputError: these do not go together, or name no place on this machine.
@@ -109,7 +109,7 @@ class Keeper:
     def __init__(self, wanted: Wanted, root: Path | None = None) -> None:
         self._wanted, self._root = wanted, root
         self._table: ParquetFile | None = None
-        self._drawn = wanted.viz is None
+        self._drawn = False
         if wanted.viz is not None:
             from foundry_edge_runtime.viz import require  # noqa: PLC0415 - rarely needed
 
@@ -129,18 +129,28 @@ class Keeper:
 
         Raises:
             StorageError: the disk is full or the folder cannot be written; older files are left as they were.
+            InputError: a picture is wanted of a second scan.
         """
+        if self._wanted.viz is not None:
+            self._draw(result, name, Path(self._wanted.viz))
         if self._table is not None:
             result = self._table.add(result)
         elif self._wanted.folder is not None:
             path = feature_file(name, self._wanted.folder, self._root, result.scan)
             result = save_features(result, path, per_point=self._wanted.per_point)
-        if not self._drawn and self._wanted.viz is not None:
-            from foundry_edge_runtime.viz import draw  # noqa: PLC0415 - rarely needed
-
-            draw(result, Path(self._wanted.viz))
-            self._drawn = True
         return result
+
+    def _draw(self, result: Result, name: str, picture: Path) -> None:
+        from foundry_edge_runtime.viz import draw  # noqa: PLC0415 - rarely needed
+
+        if self._drawn:
+            raise InputError(
+                f"--viz draws one scan, and this holds several; the first is in {picture}",
+                where=name,
+                remedy="leave out --viz",
+            )
+        draw(result, picture)
+        self._drawn = True
 
     def close(self, error: BaseException | None = None) -> None:
         """Finish what is under way.

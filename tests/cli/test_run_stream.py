@@ -128,6 +128,16 @@ def test_bag_is_a_line_for_each_message(called: Run, bundle: Path, tmp_path: Pat
     assert "pass --topic, one of: /front, /rear" in refused.stderr
 
 
+def test_picture_is_of_one_scan(called: Run, bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "two.mcap").write_bytes(bag(["/front", "/front"]))
+    (tmp_path / "one.mcap").write_bytes(bag(["/front"]))
+    page = tmp_path / "page.html"
+    assert called("run", tmp_path / "one.mcap", "--bundle", bundle, "--viz", page).returncode == 0
+    result = called("run", tmp_path / "two.mcap", "--bundle", bundle, "--viz", page)
+    assert result.returncode == 2
+    assert f"two.mcap: --viz draws one scan, and this holds several; the first is in {page}" in result.stderr
+
+
 def dying(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     """From the nth run on, the first engine fails."""
     compute, count = OnnxRuntimeEngine.run, [0]
