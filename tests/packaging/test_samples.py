@@ -71,3 +71,14 @@ def test_example_script_names_the_object(repository: Path, name: str) -> None:
     points, *guesses = result.stdout.splitlines()
     assert int(points.split()[0]) == len(read_points(repository / "examples" / name))
     assert guesses
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [(["nosuch.pcd"], "error: nosuch.pcd: no such file"), ([], "usage: ")]
+)
+def test_example_script_says_what_is_wrong(repository: Path, arguments: list[str], message: str) -> None:
+    command = [sys.executable, str(repository / "examples" / "run_scan.py"), *arguments]
+    result = subprocess.run(command, text=True, capture_output=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.startswith(message)
+    assert "Traceback" not in result.stderr
