@@ -20,7 +20,7 @@ from foundry_edge_runtime.errors import (
     StorageError,
 )
 from foundry_edge_runtime.grouping import Preprocessing, prepare
-from foundry_edge_runtime.inspection import Failure
+from foundry_edge_runtime.inspection import Failure, inspect
 from foundry_edge_runtime.pointcloud import FloatArray
 from foundry_edge_runtime.result import Result
 from foundry_edge_runtime.run import run, scans_of
@@ -114,6 +114,48 @@ def test_scan_on_standard_input_that_cannot_be_read(
         _type(monkeypatch, content)
         with pytest.raises(ScanError):
             list(run("-", bundle=bundle_folder))
+
+
+@pytest.mark.parametrize("form", ["{0}\n{1}\n", "{0}\0{1}\0", "{0}\r\n\n{1}", "{0}\0{1}"])
+def test_forms_of_a_list(
+    scans: Path, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    _type(monkeypatch, form.format(scans / "a.npy", scans / "sub" / "a.npy").encode())
+    assert [type(one) for one in run("-", bundle=bundle_folder)] == [Result, Result]
+
+
+def test_single_path_needs_no_line_break(
+    scans: Path, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _type(monkeypatch, str(scans / "a.npy").encode())
+    assert [type(one) for one in run("-", bundle=bundle_folder)] == [Result]
+
+
+@pytest.mark.parametrize("form", ["no.pcd\n{0}\n", "no.pcd\0{0}\0", "no.pcd", "no.pcd\r\n"])
+def test_list_whose_first_path_is_missing(
+    scans: Path, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    _type(monkeypatch, form.format(scans / "a.npy").encode())
+    with pytest.raises(ScanError, match=r"if this is a list of paths, no.pcd does not exist"):
+        list(run("-", bundle=bundle_folder))
+
+
+def test_list_for_a_command_that_takes_none(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _type(monkeypatch, f"{scans}/a.npy\n".encode())
+    with pytest.raises(ScanError, match="if this is a list of paths, the command takes none"):
+        inspect("-")
+
+
+def test_damaged_scan_is_not_called_a_list(bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for content in (
+        b"solid made of a.stl\nfacet normal 0 0 x\n",
+        b"# from scan.las\n1 2\n",
+        b"x" * 5000 + b"\n",
+    ):
+        _type(monkeypatch, content)
+        with pytest.raises(ScanError) as caught:
+            list(run("-", bundle=bundle_folder))
+        assert "list of paths" not in str(caught.value)
 
 
 def _type(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:

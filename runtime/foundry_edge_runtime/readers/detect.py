@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import PurePosixPath
 
 from foundry_edge_runtime.errors import ScanError
 from foundry_edge_runtime.readers.pcd_header import looks_like_pcd
@@ -83,6 +85,13 @@ def not_a(source: Source, hint: str | None) -> ScanError:
         f"not a {name} file: its header is of no known format (first bytes {source.head[:8]!r})",
         "check that the file is a point cloud; for a headerless binary table pass --columns x,y,z,...",
     )
+
+
+def first_of_paths(head: bytes) -> str:
+    """The first path where all lines, or all before NUL bytes, end as names of scans do; "" elsewhere."""
+    names = re.split(rb"[\r\n\0]+", head)
+    whole = [os.fsdecode(name) for name in names[:-1] or names]
+    return whole[0] if all(PurePosixPath(name).suffix.lower() in SUFFIXES for name in whole) else ""
 
 
 def is_text(head: bytes) -> bool:

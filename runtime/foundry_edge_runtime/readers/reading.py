@@ -12,7 +12,7 @@ import numpy as np
 
 from foundry_edge_runtime.errors import InputError, ScanError
 from foundry_edge_runtime.pointcloud import Bounds, PointCloud
-from foundry_edge_runtime.readers.detect import SUFFIXES, detect
+from foundry_edge_runtime.readers.detect import SUFFIXES, detect, first_of_paths
 from foundry_edge_runtime.readers.policy import choose_origin, finish, recentre
 from foundry_edge_runtime.readers.raw import Options, RawCloud
 from foundry_edge_runtime.readers.registry import holds_several, scans_of
@@ -124,6 +124,11 @@ def scans_in(source: Source, options: Options) -> Iterator[PointCloud]:
 def _known_errors(source: Source) -> Iterator[None]:
     try:
         yield
+    except ScanError as error:
+        if source.name == "-" and (path := first_of_paths(source.head)):
+            wrong = "the command takes none" if os.path.exists(path) else f"{path} does not exist"  # noqa: PTH110
+            error.remedy = f"if this is a list of paths, {wrong}"
+        raise
     except MemoryError:
         raise source.error("the scan does not fit into memory", "split it into smaller files") from None
     except OSError as error:

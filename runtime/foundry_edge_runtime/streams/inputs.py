@@ -41,8 +41,9 @@ def scans_of(scan: str | os.PathLike[str], *, watch: bool = False) -> Scans:
 
     Args:
         scan: a path, or the URI of an object or of a prefix in a store (s3://bucket/scans); "-" for
-            standard input, which is a list of paths when its first line names an existing file or an
-            object, else the bytes of one scan; "ros2:/topic" for the PointCloud2 messages of a ROS 2 topic.
+            standard input, which is a list of paths, one a line or each before a NUL byte, when the first
+            names an existing file or an object, else the bytes of one scan; "ros2:/topic" for the
+            PointCloud2 messages of a ROS 2 topic.
         watch: of a folder, wait for more.
 
     Raises:
@@ -58,9 +59,8 @@ def scans_of(scan: str | os.PathLike[str], *, watch: bool = False) -> Scans:
         queue = subscribe(name.removeprefix(ROS))
         return Scans(queue, many=True, live=queue)
     if name == STDIN:
-        return (
-            Scans(lines.paths(), many=True) if lines.is_list_of_paths() else Scans([Item(name)], many=False)
-        )
+        end = lines.separator()
+        return Scans(lines.paths(end), many=True) if end else Scans([Item(name)], many=False)
     found = [os.fspath(one) for one in expand([name])]
     root = Path(name) if Path(name).is_dir() else None
     return Scans([Item(one) for one in found], many=root is not None or found != [name], root=root)

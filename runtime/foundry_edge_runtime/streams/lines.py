@@ -1,4 +1,4 @@
-"""Paths on standard input, one a line, as they come."""
+"""Paths on standard input as they come, one a line, or each before a NUL byte."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import io
 import os
 import select
 from collections.abc import Iterator
-from pathlib import Path
 
 from foundry_edge_runtime.readers.source import standard_input
 from foundry_edge_runtime.readers.uri import is_uri
@@ -16,29 +15,41 @@ _PEEK = 4096
 _CHUNK = 1 << 16
 
 
-def is_list_of_paths() -> bool:
-    """Whether the first line on standard input names a file that exists, or an object; nothing is taken.
+def separator() -> bytes:
+    """What ends each path on standard input, b"" when it is no list of paths; nothing is taken.
+
+    It is one when the first line, or what comes before the first NUL byte, names a file that exists, or an
+    object.
 
     Raises:
         ScanError: standard input is closed.
     """
-    line, end, _ = standard_input().peek(_PEEK).partition(b"\n")
-    name = os.fsdecode(line.rstrip(b"\r"))
-    return bool(end) and b"\0" not in line and (is_uri(name) or Path(name).is_file())
+    head = standard_input().peek(_PEEK)
+    return next((end for end in (b"\n", b"\0") if _is_there(head.partition(end)[0])), b"")
 
 
-def paths() -> Iterator[Item | None]:
-    """The paths; None when no line came for a while. Empty lines are passed over."""
+def paths(end: bytes) -> Iterator[Item | None]:
+    """The paths, each before an ``end``; None when none came for a while. Empty ones are passed over."""
     rest = b""
     for chunk in _chunks():
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if name := os.fsdecode(line.rstrip(b"\r")):
-                yield Item(name)
+        *names, rest = (rest + chunk).split(end)
+        for name in filter(None, map(_name, names)):
+            yield Item(name)
         if not chunk:
             yield None
-    if name := os.fsdecode(rest.rstrip(b"\r")):
+    if name := _name(rest):
         yield Item(name)
+
+
+def _name(line: bytes) -> str:
+    return os.fsdecode(line.rstrip(b"\r"))
+
+
+def _is_there(line: bytes) -> bool:
+    if b"\0" in line:
+        return False
+    name = _name(line)
+    return is_uri(name) or os.path.isfile(name)  # noqa: PTH113 - a line too long for a name is none
 
 
 def _chunks() -> Iterator[bytes]:
