@@ -158,6 +158,13 @@ def test_file_name_that_the_terminal_cannot_show_is_escaped(
     [
         (["nosuch.pcd"], 2, "nosuch.pcd: no such file"),
         (["."], 2, "no scan found in the folder"),
+        (
+            ["http://a/b.pcd"],
+            2,
+            "http://a/b.pcd: http:// is not read; fetch it to a file first; read are s3://",
+        ),
+        (["ros2:/lidar"], 3, "error: ros2:/lidar: a live topic needs ROS 2"),
+        (["ros2:lidar"], 2, "error: ros2:lidar: is no topic; write e.g. ros2:/points"),
         (["{scan}", "--tokens", "3"], 2, "no rung for --tokens 3; it has s1-fp32"),
         (["{scan}", "--tokens", "x"], 2, "Invalid value for '--tokens'"),
         (["{scan}", "--precision", "int4"], 2, "no rung for --precision int4"),

@@ -131,7 +131,7 @@ def test_without_ros_and_with_a_wrong_name(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "rclpy", None)
     with pytest.raises(EnvironmentFault, match=r"needs ROS 2.*source the setup\.bash"):
         scans_of("ros2:/points")
-    with pytest.raises(InputError, match=r"'points' is no topic; write e\.g\. ros2:/points"):
+    with pytest.raises(InputError, match=r"^ros2:points: is no topic; write e\.g\. ros2:/points"):
         scans_of("ros2:points")
 
 

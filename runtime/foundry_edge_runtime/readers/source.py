@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from foundry_edge_runtime.device import available_memory
 from foundry_edge_runtime.errors import ScanError
-from foundry_edge_runtime.readers.uri import is_uri, suffix_of
+from foundry_edge_runtime.readers.uri import SCHEMES, is_uri, scheme_of, suffix_of
 
 ByteArray = npt.NDArray[np.uint8]
 
@@ -222,6 +222,11 @@ def _require_regular(name: str, mode: int) -> None:
 
 
 def _cannot_open(name: str, error: OSError) -> ScanError:
+    if scheme := scheme_of(name):
+        known = ", ".join(f"{one}://" for one in SCHEMES)
+        return ScanError(
+            f"{scheme}:// is not read", where=name, remedy=f"fetch it to a file first; read are {known}"
+        )
     remedies = {
         FileNotFoundError: ("no such file", "check the path"),
         PermissionError: ("permission denied", "make the file readable (chmod u+r)"),

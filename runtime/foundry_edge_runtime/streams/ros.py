@@ -37,8 +37,8 @@ def subscribe(topic: str, *, depth: int = DEPTH) -> LiveQueue:
         EnvironmentFault: ROS 2 is not there.
     """
     if not topic.startswith("/") or len(topic) < 2:
-        raise InputError(f"{topic!r} is no topic", where="ros2:", remedy="write e.g. ros2:/points")
-    rclpy, messages, profiles = (_ros(name) for name in ("rclpy", "sensor_msgs.msg", "rclpy.qos"))
+        raise InputError("is no topic", where=f"ros2:{topic}", remedy="write e.g. ros2:/points")
+    rclpy, messages, profiles = (_ros(name, topic) for name in ("rclpy", "sensor_msgs.msg", "rclpy.qos"))
     queue = LiveQueue(depth)
     started = not rclpy.ok()
     if started:
@@ -81,12 +81,12 @@ def _spin(rclpy: ModuleType, node: Any, queue: LiveQueue, started: bool) -> None
             rclpy.shutdown()
 
 
-def _ros(name: str) -> ModuleType:
+def _ros(name: str, topic: str) -> ModuleType:
     try:
         return import_module(name)
     except ImportError as error:
         raise EnvironmentFault(
             f"a live topic needs ROS 2, and {name} cannot be imported ({error})",
-            where="ros2:",
+            where=f"ros2:{topic}",
             remedy="source the setup.bash of your ROS 2 installation, in a venv with system site packages",
         ) from None
