@@ -15,7 +15,9 @@ from foundry_edge_runtime.readers.uri import absolute, name_of
 from foundry_edge_runtime.result import Result
 
 
-def feature_file(source: str, folder: Path, root: Path | None = None, scan: int | None = None) -> Path:
+def feature_file(
+    source: str, folder: Path, root: Path | None = None, scan: int | None = None, suffix: str = ".npz"
+) -> Path:
     """Where the features of a scan go.
 
     Args:
@@ -24,12 +26,13 @@ def feature_file(source: str, folder: Path, root: Path | None = None, scan: int 
         root: the folder the scan was found in; its subfolders are kept. Without it a scan of a list
             gets a hash of its path, so that equal names in different folders do not meet.
         scan: the number of the scan, where the source holds several.
+        suffix: what the file ends in.
     """
-    number = "" if scan is None else f".{scan:06d}"
+    end = suffix if scan is None else f".{scan:06d}{suffix}"
     if root is not None:
-        return folder / f"{os.path.relpath(source, root)}{number}.npz"
+        return folder / f"{os.path.relpath(source, root)}{end}"
     digest = hashlib.sha256(os.fsencode(absolute(source))).hexdigest()[:8]
-    return folder / f"{name_of(source).strip('-') or 'stdin'}-{digest}{number}.npz"
+    return folder / f"{name_of(source).strip('-') or 'stdin'}-{digest}{end}"
 
 
 def save_features(result: Result, path: Path, *, per_point: bool = False) -> Result:

@@ -16,6 +16,8 @@ from foundry_edge_runtime import InputError, ScanError, load_bundle, read_points
 from foundry_edge_runtime.bundle.manifest import Manifest, Scene
 from foundry_edge_runtime.device import resident_mb
 from foundry_edge_runtime.kept import is_result
+from foundry_edge_runtime.result import Result
+from foundry_edge_runtime.run import run
 from foundry_edge_runtime.scenes.nearest import NearestCentres
 from foundry_edge_runtime.scenes.plan import Size, plan
 from foundry_edge_runtime.scenes.points import ScenePoints
@@ -106,6 +108,8 @@ def test_features_are_saved_with_every_point(scene_bundle: Path, tmp_path: Path)
     assert isinstance(result, SceneResult)
     assert result.saved is not None
     assert result.points is not None
+    assert result.saved.name.endswith(".scene.npz")
+    assert result.points.name == result.saved.name.replace(".npz", ".points.ply")
     assert [is_result(path) for path in (tmp_path / "out").iterdir()] == [True] * 3
     stored = np.load(result.saved)
     assert stored["tokens"].shape == (312, 48)
@@ -198,6 +202,15 @@ def test_wrong_input_is_refused(scene_bundle: Path, tmp_path: Path) -> None:
         SceneSession(load_bundle(write_bundle(tmp_path / "plain")))
     with pytest.raises(InputError, match="add --save DIR"):
         run_scene(tmp_path, bundle=scene_bundle, per_point=True)
+
+
+def test_scene_and_object_of_one_scan_are_saved_apart(scene_bundle: Path, tmp_path: Path) -> None:
+    scan = save(tmp_path / "room.npy", room(500))
+    (one,) = run_scene(scan, bundle=scene_bundle, save=tmp_path / "out")
+    (other,) = run(scan, bundle=scene_bundle, save=tmp_path / "out")
+    assert isinstance(one, SceneResult)
+    assert isinstance(other, Result)
+    assert sorted(map(str, (tmp_path / "out").iterdir())) == sorted(map(str, (one.saved, other.saved)))
 
 
 def test_a_folder_gives_failures_and_results(scene_bundle: Path, tmp_path: Path) -> None:

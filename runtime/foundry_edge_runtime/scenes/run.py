@@ -17,7 +17,7 @@ from foundry_edge_runtime.readers.reading import parse_columns, read_each
 from foundry_edge_runtime.save import feature_file
 from foundry_edge_runtime.scenes.encoding import OnProgress
 from foundry_edge_runtime.scenes.result import SceneResult
-from foundry_edge_runtime.scenes.save import save_scene
+from foundry_edge_runtime.scenes.save import SUFFIX, save_scene
 from foundry_edge_runtime.scenes.session import SceneSession
 from foundry_edge_runtime.streams.inputs import Scans, refuse_missing, scans_of
 
@@ -94,7 +94,7 @@ def _results(
                 if isinstance(outcome, Failure) or folder is None:
                     yield outcome
                 else:
-                    path = feature_file(item.name, folder, scans.root, outcome.scan)
+                    path = feature_file(item.name, folder, scans.root, outcome.scan, SUFFIX)
                     yield save_scene(outcome, path, per_point=per_point)
 
 

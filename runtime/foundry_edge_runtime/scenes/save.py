@@ -11,6 +11,9 @@ import numpy as np
 from foundry_edge_runtime.files import replacing
 from foundry_edge_runtime.scenes.result import SceneResult
 
+SUFFIX = ".scene.npz"
+"""What the file of a scene ends in: that of an object in the same scan is another."""
+
 
 def save_scene(result: SceneResult, path: Path, *, per_point: bool = False) -> SceneResult:
     """Write ``tokens`` (c, d), ``centers`` (c, 3), ``global`` (2d,) and ``supertoken`` (c,) atomically.
