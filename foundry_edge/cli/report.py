@@ -191,4 +191,4 @@ def _line(result: Result) -> Text:
 def _failure_line(failure: Failure) -> Text:
     from rich.text import Text
 
-    return Text.assemble(("failed ", "red"), str(failure.error))
+    return Text.assemble(("failed ", "red"), str(failure))

@@ -80,8 +80,8 @@ def run(
             "--ledger": ledger,
             "--viz": viz,
         }
-        with logging_to(log_json):
-            code = show_scenes(scan, unlike=unlike, strict=strict, json=json, **shared)
+        with logging_to(log_json) as log:
+            code = show_scenes(scan, log, unlike=unlike, strict=strict, json=json, **shared)
         if code:
             raise typer.Exit(code)
         return

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from foundry_edge.cli.logs import Log
 from foundry_edge.cli.output import print_json, stderr, stdout
+from foundry_edge.cli.stream import summarise
 from foundry_edge_runtime.errors import InputError, printable
+from foundry_edge_runtime.inspection import Failure
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,11 +33,12 @@ _STEPS = {
 }
 
 
-def show_scenes(scan: str, *, unlike: Unlike, strict: bool, json: bool, **options: Any) -> int:
+def show_scenes(scan: str, log: Log, *, unlike: Unlike, strict: bool, json: bool, **options: Any) -> int:
     """Run scans with `run_scene` and show what they gave.
 
     Args:
         scan: file, folder or "-".
+        log: where the counts go.
         unlike: refused where given.
         strict: a peak above the memory allowed is a failure.
         json: one JSON object a line.
@@ -43,24 +47,27 @@ def show_scenes(scan: str, *, unlike: Unlike, strict: bool, json: bool, **option
     Returns:
         The exit code: 1 when a scan failed, or ``strict`` and one took more memory than allowed.
     """
-    from foundry_edge_runtime.inspection import Failure
     from foundry_edge_runtime.scenes.run import run_scene
     from foundry_edge_runtime.streams.inputs import scans_of
+    from foundry_edge_runtime.streams.items import Counts
 
     _refuse(unlike)
-    scans, code = scans_of(scan), 0
-    with _progress() as on_progress:
+    scans, counts, missed = scans_of(scan), Counts(), 0
+    with ExitStack() as stack:
+        stack.callback(summarise, counts, log, scans.many)
+        on_progress = stack.enter_context(_progress())
         for result in run_scene(scans, on_progress=on_progress, **options):
-            failed = isinstance(result, Failure)
+            counts.received += 1
+            if isinstance(result, Failure):
+                counts.failed += 1
+            else:
+                counts.done += 1
+                missed += not result.met
             if json:
                 print_json(result.as_json())
-            elif isinstance(result, Failure):
-                stdout().print(printable(f"failed {result.error}"), style="red", soft_wrap=True, markup=False)
             else:
                 _show(result)
-            if failed or (strict and not isinstance(result, Failure) and not result.met):
-                code = 1
-    return code
+    return int(counts.failed > 0 or (strict and missed > 0))
 
 
 def _refuse(unlike: Unlike) -> None:
@@ -86,10 +93,13 @@ def _progress() -> Iterator[OnProgress]:
         yield advance
 
 
-def _show(result: SceneResult) -> None:
+def _show(result: SceneResult | Failure) -> None:
     from rich.text import Text
 
     console = stdout()
+    if isinstance(result, Failure):
+        console.print(printable(f"failed {result}"), style="red", soft_wrap=True, markup=False)
+        return
     cloud = result.cloud
     extent = " x ".join(
         f"{high - low:.3g}" for low, high in zip(cloud.bounds.min, cloud.bounds.max, strict=True)

@@ -15,6 +15,7 @@ from foundry_edge_runtime.inspection import Failure
 if TYPE_CHECKING:
     from foundry_edge_runtime.result import Result
     from foundry_edge_runtime.run import Running
+    from foundry_edge_runtime.streams.items import Counts
 
     Show = Callable[[Result | Failure | None], None]
 
@@ -63,7 +64,7 @@ def show_all(running: Running, log: Log, *, many: bool, json: bool) -> int:
     """
     with ExitStack() as stack:
         signalled = stack.enter_context(_signals(running)) if many else None
-        stack.callback(_summarise, running, log, many)
+        stack.callback(summarise, running.counts, log, many)
         stack.callback(running.close)
         show = stack.enter_context(_shown(running, many, json))
         for result in _results(running):
@@ -97,8 +98,8 @@ def _signals(running: Running) -> Iterator[Signalled]:
             signal.signal(number, handler)
 
 
-def _summarise(running: Running, log: Log, many: bool) -> None:
-    counts = running.counts
+def summarise(counts: Counts, log: Log, many: bool) -> None:
+    """Say how many scans there were, unless it was one."""
     if not (many or counts.received > 1 or counts.skipped):
         return
     skipped = f"; {counts.skipped} were done before" if counts.skipped else ""

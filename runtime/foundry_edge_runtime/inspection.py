@@ -75,6 +75,10 @@ class Failure:
     error: FoundryEdgeError
     scan: int | None = None
 
+    def __str__(self) -> str:
+        """For people, on one line."""
+        return f"{'' if self.scan is None else f'scan {self.scan}: '}{self.error}"
+
     def as_json(self) -> dict[str, Any]:
         """The record that `inspect --json` and `run --json` print in place of the result."""
         number = {} if self.scan is None else {"scan": self.scan}

@@ -128,6 +128,14 @@ def test_bag_is_a_line_for_each_message(called: Run, bundle: Path, tmp_path: Pat
     assert "pass --topic, one of: /front, /rear" in refused.stderr
 
 
+def test_failed_scan_of_a_bag_is_named(called: Run, bundle: Path, tmp_path: Path) -> None:
+    path = tmp_path / "three.mcap"
+    path.write_bytes(bag(["/lidar"] * 3, damaged=1))
+    result = called("run", path, "--bundle", bundle)
+    assert result.returncode == 1
+    assert result.stdout.splitlines()[1].startswith(f"failed scan 2: {path}: ")
+
+
 def test_picture_is_of_one_scan(called: Run, bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "two.mcap").write_bytes(bag(["/front", "/front"]))
     (tmp_path / "one.mcap").write_bytes(bag(["/front"]))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from foundry_edge.cli.app import main
+from tests.runtime.test_streams import bag
 from tests.scenes.conftest import room
 
 
@@ -96,6 +97,19 @@ def test_a_folder_with_a_small_scan_exits_with_one(
     np.save(folder / "a.npy", room(900))
     np.save(folder / "b.npy", room(9))
     assert called(monkeypatch, folder, "--scene", "--bundle", scene_bundle, "--json") == 1
-    first, second = map(json.loads, capfd.readouterr().out.splitlines())
+    shown = capfd.readouterr()
+    first, second = map(json.loads, shown.out.splitlines())
     assert "scene" in first
     assert "at least 32 points" in json.dumps(second)
+    assert shown.err == "foundry-edge: 2 scans in: 1 done, 1 failed, 0 dropped\n"
+
+
+def test_failed_scan_of_a_bag_is_named_and_all_are_counted(
+    tmp_path: Path, scene_bundle: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "two.mcap"
+    path.write_bytes(bag(["/lidar"] * 3, damaged=1))
+    assert called(monkeypatch, path, "--scene", "--bundle", scene_bundle) == 1
+    shown = capfd.readouterr()
+    assert f"\nfailed scan 2: {path}: " in shown.out
+    assert shown.err == "foundry-edge: 3 scans in: 2 done, 1 failed, 0 dropped\n"
