@@ -8,6 +8,7 @@ credits come from the sample file itself, which holds name, creator, licence and
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -75,6 +76,7 @@ def section(rows: list[Credit]) -> str:
 
 def main() -> None:
     """Replace section 3 of NOTICE."""
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
     head = NOTICE.read_text(encoding="utf-8").partition(HEADING)[0]
     rows = read_credits(SAMPLES)
     NOTICE.write_text(head + section(rows), encoding="utf-8")

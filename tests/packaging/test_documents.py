@@ -56,3 +56,19 @@ def test_notice_is_what_the_script_writes(repository: Path, monkeypatch: pytest.
 
     notice = (repository / "NOTICE").read_text(encoding="utf-8")
     assert notice.partition(HEADING)[1:] == (HEADING, section(read_credits(SAMPLES)).removeprefix(HEADING))
+
+
+@pytest.mark.parametrize(("argument", "code"), [("--help", 0), ("--nosuch", 2)])
+def test_notice_is_written_only_without_arguments(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argument: str, code: int
+) -> None:
+    monkeypatch.syspath_prepend(str(repository / "scripts"))
+    import make_notice
+
+    monkeypatch.setattr(make_notice, "NOTICE", tmp_path / "NOTICE")
+    (tmp_path / "NOTICE").write_text("as it was")
+    monkeypatch.setattr("sys.argv", ["make_notice.py", argument])
+    with pytest.raises(SystemExit) as stop:
+        make_notice.main()
+    assert stop.value.code == code
+    assert (tmp_path / "NOTICE").read_text() == "as it was"
