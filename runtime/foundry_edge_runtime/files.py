@@ -25,6 +25,7 @@ def refuse_uri(path: str | os.PathLike[str], flag: str) -> None:
             remedy="give a path, and copy what is written",
         )
 
+
 GRACE_SECONDS = 30.0
 """How long what another writer may still be at work on is left alone."""
 
