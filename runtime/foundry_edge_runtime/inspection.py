@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from foundry_edge_runtime.errors import FoundryEdgeError, InputError, printable
-from foundry_edge_runtime.kept import is_result
 from foundry_edge_runtime.pointcloud import Bounds, PointCloud
 from foundry_edge_runtime.readers import find_scans, read_scans
 from foundry_edge_runtime.readers.folders import find_objects, is_object
 from foundry_edge_runtime.readers.reading import union
 from foundry_edge_runtime.readers.uri import is_uri
+from foundry_edge_runtime.saved import is_result
 
 _log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from foundry_edge_runtime.colours import feature_colours
 from foundry_edge_runtime.errors import printable
 from foundry_edge_runtime.files import replacing
 from foundry_edge_runtime.interpolation import Interpolation, interpolation
-from foundry_edge_runtime.kept import PLY_HEAD, POINTS_NPY, POINTS_PLY
 from foundry_edge_runtime.result import Result
+from foundry_edge_runtime.saved import PLY_HEAD, POINTS_NPY, POINTS_PLY
 
 _TYPES = {"f": "float", "d": "double"}
 

@@ -15,9 +15,9 @@ import pytest
 from foundry_edge_runtime import InputError, ScanError, load_bundle, read_points
 from foundry_edge_runtime.bundle.manifest import Manifest, Scene
 from foundry_edge_runtime.device import resident_mb
-from foundry_edge_runtime.kept import is_result
 from foundry_edge_runtime.result import Result
 from foundry_edge_runtime.run import run
+from foundry_edge_runtime.saved import is_result
 from foundry_edge_runtime.scenes.nearest import NearestCentres
 from foundry_edge_runtime.scenes.plan import Size, plan
 from foundry_edge_runtime.scenes.points import ScenePoints

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from foundry_edge_runtime.files import replacing
 from foundry_edge_runtime.interpolation import NEIGHBOURS, inverse_distance
-from foundry_edge_runtime.kept import PLY_HEAD, POINTS_NPY, POINTS_PLY
 from foundry_edge_runtime.pointcloud import FloatArray
+from foundry_edge_runtime.saved import PLY_HEAD, POINTS_NPY, POINTS_PLY
 from foundry_edge_runtime.scenes.nearest import NearestCentres, Numbers
 from foundry_edge_runtime.scenes.result import SceneResult
 

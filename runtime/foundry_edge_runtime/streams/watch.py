@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from foundry_edge_runtime.errors import InputError
-from foundry_edge_runtime.kept import is_result
 from foundry_edge_runtime.readers import find_scans
+from foundry_edge_runtime.saved import is_result
 from foundry_edge_runtime.streams.items import TICK_SECONDS, Item
 
 _REST = 4  # a look at a large folder takes long; at most a fifth of the time is spent on looking

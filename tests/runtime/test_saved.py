@@ -12,10 +12,10 @@ import pytest
 
 from foundry_edge_runtime.errors import InputError
 from foundry_edge_runtime.inspection import inspect_all
-from foundry_edge_runtime.kept import is_result
 from foundry_edge_runtime.readers import find_scans, read_points
 from foundry_edge_runtime.result import Result
 from foundry_edge_runtime.run import run
+from foundry_edge_runtime.saved import is_result
 from foundry_edge_runtime.streams.watch import watch
 
 RNG = np.random.default_rng(29)
