@@ -38,7 +38,10 @@ Precision = Annotated[
 Backend = Annotated[
     str | None, typer.Option("--backend", metavar="B", help="Only this backend; `doctor` lists them.")
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 when no engine keeps within the budget.")]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Exit with 1 when no engine, or a scan itself, keeps within the budget."),
+]
 Salvage = Annotated[
     bool, typer.Option("--salvage", help="Keep the whole points of a truncated file, with a warning.")
 ]

@@ -110,6 +110,6 @@ def run(
             viz=viz,
             notify=log.notice,
         )
-        code = show_all(running, log, many=scans.many, json=json)
+        code = show_all(running, log, many=scans.many, json=json, strict=strict)
     if code:
         raise typer.Exit(code)

@@ -62,7 +62,7 @@ def show_scenes(scan: str, log: Log, *, unlike: Unlike, strict: bool, json: bool
                 counts.failed += 1
             else:
                 counts.done += 1
-                missed += not result.met
+                missed += result.kept is False
             if json:
                 print_json(result.as_json())
             else:
@@ -122,8 +122,7 @@ def _facts(result: SceneResult) -> Table:
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     for name, value in _fact_rows(result):
-        style = {"warning": "yellow", "budget": "yellow"}.get(name, "")
-        table.add_row(name, Text(printable(value), style=style))
+        table.add_row(name, Text(printable(value), style="yellow" if name == "warning" else ""))
     return table
 
 
@@ -140,9 +139,7 @@ def _fact_rows(result: SceneResult) -> list[tuple[str, str]]:
         ("memory", _memory(result)),
         ("bundle", f"{result.bundle.manifest.id} ({result.bundle.source}), fp32 on {result.backend}"),
     ]
-    if not result.met:
-        rows.insert(0, ("budget", f"not met: the peak is above {result.limit_mb:g} MiB"))
-    return rows + [("warning", line) for line in result.cloud.warnings]
+    return rows + [("warning", line) for line in result.warnings]
 
 
 def _memory(result: SceneResult) -> str:

@@ -50,7 +50,7 @@ class Signalled:
             self._timer.cancel()
 
 
-def show_all(running: Running, log: Log, *, many: bool, json: bool) -> int:
+def show_all(running: Running, log: Log, *, many: bool, json: bool, strict: bool) -> int:
     """Show the results of a stream and say at the end how many there were.
 
     Args:
@@ -58,10 +58,12 @@ def show_all(running: Running, log: Log, *, many: bool, json: bool) -> int:
         log: where the counts go.
         many: whether the stream may hold several scans.
         json: one JSON object a line, or lines for people.
+        strict: a scan that did not keep the budget counts for the exit code.
 
     Returns:
-        The exit code: that of a signal, 1 when a scan failed, else 0.
+        The exit code: that of a signal, 1 when a scan failed or, if ``strict``, broke the budget, else 0.
     """
+    over = 0
     with ExitStack() as stack:
         signalled = stack.enter_context(_signals(running)) if many else None
         stack.callback(summarise, running.counts, log, many)
@@ -71,7 +73,10 @@ def show_all(running: Running, log: Log, *, many: bool, json: bool) -> int:
             show(result)
             if isinstance(result, Failure) and log.structured:
                 log.say("warning", "scan_failed", str(result.error), input=result.input, scan=result.scan)
-    failed = int(running.counts.failed > 0)
+            over += result is not None and not isinstance(result, Failure) and result.kept is False
+    if over and (many or strict):
+        log.say("warning", "budget_not_kept", f"{over} of {running.counts.done} scans broke the budget")
+    failed = int(running.counts.failed > 0 or (strict and over > 0))
     return failed if signalled is None else signalled.code or failed
 
 

@@ -14,6 +14,8 @@ from foundry_edge_runtime.bundle.load import Bundle
 from foundry_edge_runtime.choice import Choice
 from foundry_edge_runtime.parts.result import PartResult
 from foundry_edge_runtime.pointcloud import FloatArray, PointCloud
+from foundry_edge_runtime.profile.measure import usual_points
+from foundry_edge_runtime.spent import Spent, excesses, kept
 
 SCHEMA = 1
 TOP = 5
@@ -57,6 +59,8 @@ class Result:
         scan: the number of the scan, counted from 1, where the input holds several.
         parts: the part of every point, where that was asked for and a category is likely or was named.
         parts_warning: what is doubtful about them, "" for nothing.
+        peak_mb: peak resident memory of the process in MiB until the result was ready, where the budget
+            limits it and the system tells.
     """
 
     cloud: PointCloud
@@ -74,6 +78,7 @@ class Result:
     scan: int | None = None
     parts: PartResult | None = None
     parts_warning: str = ""
+    peak_mb: float | None = None
 
     @property
     def confident(self) -> bool:
@@ -82,16 +87,29 @@ class Result:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """The reader's warnings, and those of an unlikely class, and of one whose parts were asked for."""
-        of_parts = (self.parts_warning,) if self.parts_warning else ()
+        """The reader's, then those of a budget not kept, of an unlikely class and of doubtful parts."""
+        usual = usual_points(self.bundle.manifest.preprocessing)
+        over = excesses(self.budget, self._spent, self.choice, usual)
+        return (*self.cloud.warnings, *over, *filter(None, (self._doubt, self.parts_warning)))
+
+    @property
+    def _doubt(self) -> str:
         if self.top is None or self.confident:
-            return (*self.cloud.warnings, *of_parts)
+            return ""
         best = self.top[0]
-        doubt = (
+        return (
             f"no confident class: the best is {best.label} with {best.score:.2f}, below "
             f"{self.bundle.manifest.min_score:g}; the head knows single objects, not scenes"
         )
-        return (*self.cloud.warnings, doubt, *of_parts)
+
+    @property
+    def kept(self) -> bool | None:
+        """Whether this scan kept the latency and memory of the budget; None where the memory is not known."""
+        return kept(self.budget, self._spent)
+
+    @property
+    def _spent(self) -> Spent:
+        return Spent(self.latency.group + self.latency.engine, self.peak_mb, len(self.cloud))
 
     def as_json(self) -> dict[str, Any]:
         """The object that `run --json` prints."""
@@ -116,6 +134,7 @@ class Result:
                 "min_accuracy": budget.min_accuracy,
                 "max_memory_mb": budget.max_memory_mb,
                 "met": self.choice.met,
+                "kept": self.kept,
             },
             "latency_ms": {name: round(value, 3) for name, value in vars(self.latency).items()},
             "prediction": None if self.top is None else {"top": [vars(one) for one in self.top]},

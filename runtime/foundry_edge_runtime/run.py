@@ -69,7 +69,8 @@ def run(
         scan: file, folder, "-" or "ros2:/topic" (see `scans_of`), or what `scans_of` made of it.
         bundle: a folder; None takes the default one (see `load_bundle`).
         max_latency_ms, min_accuracy, max_memory_mb, tokens, precision, backend: see `Budget`.
-        strict: a budget that cannot be met, and an engine that fails, are errors.
+        strict: a budget that cannot be met, and an engine that fails, are errors; whether a scan kept the
+            budget is said by its result.
         parts: name the part of every point, too.
         category: whose parts; None takes the most probable class that has parts, scan by scan.
         adaptive: hold ``max_latency_ms`` while conditions change, by switching engines.

@@ -16,6 +16,7 @@ from foundry_edge_runtime.backends.base import Backend, Outputs
 from foundry_edge_runtime.batches import best_batch, engine_seconds
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle, load_bundle
+from foundry_edge_runtime.device import resident_mb
 from foundry_edge_runtime.errors import BackendError, BundleError, DeviceError, ScanError
 from foundry_edge_runtime.opening import Opener, check_holdable
 from foundry_edge_runtime.parts.segmenter import Segmented, segmenter
@@ -45,7 +46,8 @@ class Session:
         profile: choose by this profile alone and measure nothing.
         backend: run on this object instead of a backend chosen by name.
         strict: an unmet budget and a failing engine are errors; otherwise the closest engine is taken,
-            and the next best takes the place of one that fails.
+            and the next best takes the place of one that fails. A scan that breaks the budget all the same
+            is a result with ``kept`` false.
         adaptive: hold ``budget.max_latency_ms`` while conditions change, by switching engines.
         parts: name the part of every point, too.
         category: whose parts; None takes the most probable class that has parts, scan by scan.
@@ -147,6 +149,7 @@ class Session:
             logits=logits,
             parts=parts,
             parts_warning=doubt,
+            peak_mb=None if self.budget.max_memory_mb is None else resident_mb(peak=True),
         )
 
     def _parts(

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from foundry_edge_runtime import feeding
+from foundry_edge_runtime.pointcloud import FloatArray
 from tests.cli.conftest import Run
 
 CHAIR = Path("examples") / "chair.pcd"
@@ -199,6 +202,34 @@ def test_strict(called: Run, bundle: Path, scans: Path) -> None:
     assert (result.returncode, records(result.stdout)[0]["budget"]["met"]) == (0, False)
     assert "none keeps within 0.0001 ms" in error_line(called(*command, "--strict"), 1)
     assert "not met" in called(*command).stdout
+
+
+def test_scan_that_breaks_the_budget_of_a_fast_engine(
+    called: Run, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "large"
+    folder.mkdir()
+    for name, count in (("a", 4000), ("b", 20)):
+        np.save(folder / f"{name}.npy", np.random.default_rng(0).normal(size=(count, 3)))
+    command = ("--bundle", bundle, "--max-latency-ms", "60")
+    assert called("run", folder / "b.npy", *command, "--strict").returncode == 0
+    make_ready = feeding.make_ready
+
+    def slow(xyz: FloatArray, *rest: Any) -> feeding.Ready:
+        time.sleep(0.1 * (len(xyz) > 20))
+        return make_ready(xyz, *rest)
+
+    monkeypatch.setattr(feeding, "make_ready", slow)
+    single = called("run", folder / "a.npy", *command, "--json")
+    (record,) = records(single.stdout)
+    assert (single.returncode, record["budget"]["met"], record["budget"]["kept"]) == (0, True, False)
+    assert "ms, 60 are allowed; the scan has 4000 points, engines" in record["warnings"][0]
+    assert "over budget: grouping" in called("run", folder / "a.npy", *command).stdout
+    for scan, count in ((folder / "a.npy", 1), (folder, 2)):
+        strict = called("run", scan, *command, "--strict", "--json")
+        assert strict.returncode == 1
+        assert len(records(strict.stdout)) == count
+        assert f"foundry-edge: 1 of {count} scans broke the budget" in strict.stderr
 
 
 def test_corrupt_bundle(called: Run, bundle: Path, scans: Path, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_record_has_the_contract_s_keys(bundle: Bundle) -> None:
     }
     assert record["engine"]["reason"].startswith("the most accurate within 1000 ms, at least 82 % (")
     limits = {"max_latency_ms": 1000, "min_accuracy": 82, "max_memory_mb": None}
-    assert record["budget"] == {**limits, "met": True}
+    assert record["budget"] == {**limits, "met": True, "kept": True}
     assert set(record["latency_ms"]) == {"read", "group", "engine", "total"}
     assert record["latency_ms"]["read"] == 2.5
     assert record["latency_ms"]["total"] == pytest.approx(

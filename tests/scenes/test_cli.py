@@ -11,6 +11,7 @@ import pytest
 
 from foundry_edge.cli.app import main
 from tests.runtime.test_streams import bag
+from foundry_edge_runtime.scenes import session
 from tests.scenes.conftest import room
 
 
@@ -113,3 +114,16 @@ def test_failed_scan_of_a_bag_is_named_and_all_are_counted(
     shown = capfd.readouterr()
     assert f"\nfailed scan 2: {path}: " in shown.out
     assert shown.err == "foundry-edge: 3 scans in: 2 done, 1 failed, 0 dropped\n"
+
+
+def test_a_peak_above_the_limit_is_not_kept(
+    scan: Path, scene_bundle: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(session, "resident_mb", lambda peak=False: 9000.0 if peak else 100.0)
+    limited = (scan, "--scene", "--bundle", scene_bundle, "--max-memory-mb", 2000)
+    assert called(monkeypatch, *limited, "--json") == 0
+    record = json.loads(capfd.readouterr().out)
+    assert (record["budget"]["met"], record["budget"]["kept"]) == (True, False)
+    assert record["warnings"][0].startswith("over budget: the process took 9000 MiB, 2000 are allowed")
+    assert called(monkeypatch, *limited, "--strict") == 1
+    assert "over budget: the process took 9000 MiB" in capfd.readouterr().out

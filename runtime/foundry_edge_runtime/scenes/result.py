@@ -14,6 +14,7 @@ from foundry_edge_runtime.pointcloud import FloatArray, PointCloud
 from foundry_edge_runtime.result import SCHEMA, points_record
 from foundry_edge_runtime.scenes.frame import Frame
 from foundry_edge_runtime.scenes.plan import Chunks
+from foundry_edge_runtime.spent import memory_excess, memory_kept
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,19 @@ class SceneResult:
 
     @property
     def met(self) -> bool:
-        """Whether the process kept within the memory allowed."""
-        peak = self.memory.peak
-        return self.limit_mb is None or (peak is not None and peak <= self.limit_mb)
+        """Whether the plan kept within the memory allowed: True, as no other plan is computed."""
+        return self.limit_mb is None or self.memory.expected <= self.limit_mb
+
+    @property
+    def kept(self) -> bool | None:
+        """Whether the process kept within the memory allowed; None where the system does not tell."""
+        return memory_kept(self.limit_mb, self.memory.peak)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The reader's warnings, and that of a peak above the memory allowed."""
+        over = memory_excess(self.limit_mb, self.memory.peak, len(self.cloud))
+        return (*self.cloud.warnings, *over)
 
     @property
     def used(self) -> int:
@@ -109,7 +120,7 @@ class SceneResult:
             **({} if self.scan is None else {"scan": self.scan}),
             "points": points_record(cloud),
             "bounds": {"min": list(cloud.bounds.min), "max": list(cloud.bounds.max)},
-            "warnings": list(cloud.warnings),
+            "warnings": list(self.warnings),
             "bundle": {"id": self.bundle.manifest.id, "source": self.bundle.source},
             "engine": {
                 "tokens": self.supertokens,
@@ -122,6 +133,7 @@ class SceneResult:
                 "min_accuracy": None,
                 "max_memory_mb": self.limit_mb,
                 "met": self.met,
+                "kept": self.kept,
             },
             "latency_ms": _rounded(self.latency_ms),
             "prediction": None,
