@@ -54,7 +54,7 @@ def inspect(
 
 
 def _many(results: Iterator[Inspection | Failure], json: bool) -> None:
-    from foundry_edge.cli.output import print_json
+    from foundry_edge.cli.output import counted, print_json
     from foundry_edge_runtime.errors import printable
     from foundry_edge_runtime.inspection import Failure
 
@@ -65,20 +65,23 @@ def _many(results: Iterator[Inspection | Failure], json: bool) -> None:
         if json:
             print_json(result.as_json())
         else:
-            typer.echo(printable(_line(result)))
-    print(f"{good} scans read, {bad} failed", file=sys.stderr)  # noqa: T201
+            typer.echo("\n".join(printable(line) for line in _lines(result)))
+    print(f"{counted(good, 'scan')} read, {bad} failed", file=sys.stderr)  # noqa: T201
     if bad:
         raise typer.Exit(1)
 
 
-def _line(result: Inspection | Failure) -> str:
+def _lines(result: Inspection | Failure) -> list[str]:
+    """One line for a scan, and one for each of its warnings."""
+    from foundry_edge.cli.output import counted
     from foundry_edge_runtime.inspection import Failure
 
     if isinstance(result, Failure):
-        return f"FAILED  {result.error}"
+        return [f"FAILED  {result.error}"]
     dropped = f", {result.read - result.valid} dropped" if result.read > result.valid else ""
-    warned = f", {len(result.warnings)} warnings" if result.warnings else ""
-    return f"ok      {result.input}: {result.format}, {result.valid} points{dropped}{warned}"
+    warned = f", {counted(len(result.warnings), 'warning')}" if result.warnings else ""
+    about = f"{result.format}, {counted(result.valid, 'point')}{dropped}{warned}"
+    return [f"ok      {result.input}: {about}", *(f"        warning: {line}" for line in result.warnings)]
 
 
 def _table(result: Inspection) -> Table:

@@ -46,6 +46,11 @@ def notice(text: str) -> None:
     typer.echo(f"foundry-edge: {text}", err=True)
 
 
+def counted(count: int, what: str) -> str:
+    """A number and what is counted, in the plural but for one."""
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int, str], None]]:
     """A progress bar on stderr, gone when the block ends; nothing where stderr is no terminal.

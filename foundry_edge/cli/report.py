@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from foundry_edge.cli.ladder import RUN, ladder_table
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from foundry_edge_runtime.run import Running
 
 _BAR = 24
+_HEAD_END = re.compile(r"[:;] ")
 _EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
 
 
@@ -178,14 +180,20 @@ def _line(result: Result) -> Text:
     else:
         label = f"{printable(result.top[0].label)} {result.top[0].score:.2f}"
         style = "green" if result.confident else "yellow"
-        label += "" if result.confident else " (not confident)"
     return Text.assemble(
         (f"{label:<28}", style),
         f" {result.latency.total:8.1f} ms  ",
         (printable(result.cloud.source), "bold"),
         ("" if result.scan is None else f" scan {result.scan}", "dim"),
         ("" if result.parts is None else f"  {result.parts.category}: {parts_line(result.parts)}", "dim"),
+        (_remarks(result), "yellow"),
     )
+
+
+def _remarks(result: Result) -> str:
+    """What a reader must know of a scan, at the end of its line: every warning up to its first colon."""
+    heads = [_HEAD_END.split(line, maxsplit=1)[0] for line in result.warnings]
+    return f"  {printable('; '.join(heads))}" if heads else ""
 
 
 def _failure_line(failure: Failure) -> Text:

@@ -50,6 +50,41 @@ class Signalled:
             self._timer.cancel()
 
 
+class Remarks:
+    """What is said on stderr about results: once that the budget is not met; in JSON failures and warnings.
+
+    Args:
+        log: where it goes.
+        once: whether an unmet budget is to be said here; a single scan's report does it itself.
+
+    Attributes:
+        over: how many scans broke the budget.
+    """
+
+    def __init__(self, log: Log, *, once: bool) -> None:
+        self.over = 0
+        self._log = log
+        self._once = once
+
+    def on(self, result: Result | Failure | None) -> None:
+        """Take a result into account; None is a moment without one."""
+        if result is None:
+            return
+        if isinstance(result, Failure):
+            self._of_scan("scan_failed", str(result.error), result.input, result.scan)
+            return
+        for line in result.warnings:
+            self._of_scan("scan_warning", line, result.cloud.source, result.scan)
+        self.over += result.kept is False
+        if self._once and not result.choice.met:
+            self._once = False
+            self._log.say("warning", "budget_not_met", f"the budget is not met: {result.choice.reason}")
+
+    def _of_scan(self, event: str, text: str, name: str, scan: int | None) -> None:
+        if self._log.structured:
+            self._log.say("warning", event, text, input=name, scan=scan)
+
+
 def show_all(running: Running, log: Log, *, many: bool, json: bool, strict: bool) -> int:
     """Show the results of a stream and say at the end how many there were.
 
@@ -63,7 +98,7 @@ def show_all(running: Running, log: Log, *, many: bool, json: bool, strict: bool
     Returns:
         The exit code: that of a signal, 1 when a scan failed or, if ``strict``, broke the budget, else 0.
     """
-    over = 0
+    remarks = Remarks(log, once=many)
     with ExitStack() as stack:
         signalled = stack.enter_context(_signals(running)) if many else None
         stack.callback(summarise, running.counts, log, many)
@@ -71,12 +106,11 @@ def show_all(running: Running, log: Log, *, many: bool, json: bool, strict: bool
         show = stack.enter_context(_shown(running, many, json))
         for result in _results(running):
             show(result)
-            if isinstance(result, Failure) and log.structured:
-                log.say("warning", "scan_failed", str(result.error), input=result.input, scan=result.scan)
-            over += result is not None and not isinstance(result, Failure) and result.kept is False
-    if over and (many or strict):
-        log.say("warning", "budget_not_kept", f"{over} of {running.counts.done} scans broke the budget")
-    failed = int(running.counts.failed > 0 or (strict and over > 0))
+            remarks.on(result)
+    if remarks.over and (many or strict):
+        text = f"{remarks.over} of {running.counts.done} scans broke the budget"
+        log.say("warning", "budget_not_kept", text)
+    failed = int(running.counts.failed > 0 or (strict and remarks.over > 0))
     return failed if signalled is None else signalled.code or failed
 
 

@@ -191,7 +191,8 @@ def test_structured_logs(called: Run, bundle: Path, scans: Path, monkeypatch: py
     dying(monkeypatch, after=10)
     result = called("run", scans, "--bundle", bundle, "--json", "--log-json")
     assert result.returncode == 1
-    logs = [json.loads(line) for line in result.stderr.splitlines()]
+    told = [json.loads(line) for line in result.stderr.splitlines()]
+    logs = [log for log in told if log["event"] != "scan_warning"]
     assert [(log["level"], log["event"]) for log in logs] == [
         ("warning", "notice"),
         ("warning", "scan_failed"),
@@ -293,3 +294,44 @@ def _until_closed(handle: int) -> Iterator[bytes]:
             os.close(handle)
             return
         yield chunk
+
+
+@pytest.fixture
+def doubtful(tmp_path: Path) -> Path:
+    """A folder with a sound scan, one with points to drop, and one with a single point."""
+    folder = tmp_path / "doubtful"
+    folder.mkdir()
+    points = RNG.normal(size=(500, 3))
+    np.save(folder / "a.npy", points)
+    np.save(folder / "b.npy", np.vstack([points, np.full((115, 3), np.nan)]))
+    np.save(folder / "c.npy", points[:1])
+    return folder
+
+
+def test_line_of_a_scan_ends_with_what_there_is_to_know(called: Run, bundle: Path, doubtful: Path) -> None:
+    result = called("run", doubtful, "--bundle", bundle)
+    assert result.returncode == 0
+    first, second, third = result.stdout.splitlines()
+    assert "dropped" not in first
+    assert second.partition("b.npy")[2].startswith("  dropped 115 of 615 points")
+    assert third.partition("c.npy")[2].startswith("  only 1 point")
+
+
+def test_warnings_are_logged(called: Run, bundle: Path, doubtful: Path) -> None:
+    result = called("run", doubtful, "--bundle", bundle, "--log-json")
+    logs = [json.loads(line) for line in result.stderr.splitlines()]
+    assert logs[-1]["event"] == "summary"
+    said = [(Path(log["input"]).name, log["message"]) for log in logs if log["event"] == "scan_warning"]
+    assert ("b.npy", "dropped 115 of 615 points: not finite (NaN or infinite)") in said
+    assert ("c.npy", "only 1 point: too few points for a useful result") in said
+    assert {log["level"] for log in logs[:-1]} == {"warning"}
+
+
+def test_unmet_budget_is_said_once_in_a_stream(called: Run, bundle: Path, doubtful: Path) -> None:
+    result = called("run", doubtful, "--bundle", bundle, "--max-latency-ms", "0.0001")
+    told = [line for line in result.stderr.splitlines() if "the budget is not met" in line]
+    assert len(told) == 1
+    assert told[0].startswith("foundry-edge: the budget is not met: none keeps within 0.0001 ms; this is the")
+    assert all("over budget" in line for line in result.stdout.splitlines())
+    single = called("run", doubtful / "a.npy", "--bundle", bundle, "--max-latency-ms", "0.0001")
+    assert "budget is not met" not in single.stderr

@@ -78,6 +78,22 @@ def test_a_single_bad_input_raises_what_main_turns_into_exit_2(sample: Sample) -
     assert run(path, "--salvage")[0] == 0
 
 
+def test_warnings_stand_under_the_line_of_their_scan(sample: Sample, tmp_path: Path) -> None:
+    good, odd = sample("ascii.ply"), tmp_path / "odd.npy"
+    np.save(odd, [[0.0, 0, 0], [np.nan, 0, 0]])
+    code, output, _ = run(good, odd)
+    assert code == 0
+    first, second, *warnings = output.splitlines()
+    assert first.endswith("ascii.ply: ply/ascii, 120 points")
+    assert second.endswith("odd.npy: npy, 1 point, 1 dropped, 2 warnings")
+    assert warnings == [
+        "        warning: dropped 1 of 2 points: not finite (NaN or infinite)",
+        "        warning: only 1 point: too few points for a useful result",
+        "2 scans read, 0 failed",
+    ]
+    assert "1 scan read, 1 failed" in run(good, tmp_path / "absent.ply")[1]
+
+
 @pytest.mark.parametrize("columns", ["x,y", "x,y,z,x", "a,b,c"])
 def test_columns_must_name_every_axis_once(sample: Sample, columns: str) -> None:
     with pytest.raises(InputError, match=r"--columns: expected [xyz] exactly once"):
