@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from foundry_edge_runtime.pointcloud import Bounds, DoubleArray, FloatArray, PointCloud
+from foundry_edge_runtime.readers.doubts import doubts
 from foundry_edge_runtime.readers.raw import RawCloud
 from foundry_edge_runtime.readers.source import Source
 
 MAX_COORDINATE = 1e8
 """|coordinate| above this is out of range (P3); UTM and Earth-centred coordinates stay legal."""
-_FEW_POINTS = 3
 _BLOCK = 1 << 16
 
 BoolArray = npt.NDArray[np.bool_]
@@ -52,7 +52,7 @@ def finish(raw: RawCloud, source: Source) -> PointCloud:
         fields=raw.fields,
         read=read,
         dropped=dropped,
-        warnings=(*source.take_warnings(), *_warnings(dropped, len(xyz), read)),
+        warnings=(*source.take_warnings(), *_dropped(dropped, read), *doubts(xyz, low, high)),
     )
 
 
@@ -109,15 +109,13 @@ def _nothing_left(dropped: dict[str, int], xyz: npt.NDArray[np.floating]) -> str
     )
 
 
-def _warnings(dropped: dict[str, int], kept: int, read: int) -> list[str]:
+def _dropped(dropped: dict[str, int], read: int) -> list[str]:
     lines = []
     if dropped["non_finite"]:
         lines.append(f"dropped {dropped['non_finite']} of {read} points: not finite (NaN or infinite)")
     if dropped["out_of_range"]:
         limit = f"|coordinate| > {MAX_COORDINATE:g}"
         lines.append(f"dropped {dropped['out_of_range']} of {read} points: out of range ({limit})")
-    if kept < _FEW_POINTS:
-        lines.append(f"only {kept} point{'s'[: kept - 1]}: too few points for a useful result")
     return lines
 
 
