@@ -47,7 +47,7 @@ def bench(
 
 
 def _show(result: Benchmark) -> None:
-    from foundry_edge.cli.ladder import BATCHES, BENCH, ladder_table
+    from foundry_edge.cli.ladder import BATCHES, BENCH, print_ladder
     from foundry_edge.cli.output import stdout
     from foundry_edge_runtime.backends import DEFAULT
     from foundry_edge_runtime.bundle.manifest import rung_name
@@ -59,8 +59,8 @@ def _show(result: Benchmark) -> None:
     columns: tuple[str, ...] = BENCH if all(one.batch == 1 for one in result.profile.engines) else BATCHES
     if any(one.backend != DEFAULT for one in result.profile.engines):
         columns = ("backend", *columns)
-    console.print(printable(title), style="bold", markup=False)
-    console.print(ladder_table(manifest, result.profile, columns))
+    console.print(printable(title), style="bold", markup=False, soft_wrap=True)
+    print_ladder(console, manifest, result.profile, columns)
     if any(one.gpu_grouping for one in result.profile.engines):
         console.print("where the GPU groups, that is part of the engine's time", style="dim")
     console.print(_board(result), style="dim", markup=False)

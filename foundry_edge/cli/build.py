@@ -126,6 +126,6 @@ def _show(report: BuildReport) -> None:
         checked = "" if made is None else f" ({made.checked})"
         instead = f": {one.instead} takes its place" if one.instead else ""
         table.add_row(one.rung.name, size, seconds, f"{one.state}{checked}{instead}")
-    console.print(table)
+    output.print_figures(console, table)
     text = f"plans kept in {printable(report.folder)} ({report.seconds:.0f} s)"
     console.print(text, style="dim", soft_wrap=True, markup=False)

@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 @_app.command("show")
 def show(path: options.BundleArgument = None, json: options.Json = False) -> None:
     """Print the ladder of engines."""
-    from foundry_edge.cli.ladder import SHOW, ladder_table
+    from foundry_edge.cli.ladder import SHOW, print_ladder
     from foundry_edge.cli.output import print_json, stdout
     from foundry_edge_runtime.bundle import load_bundle
     from foundry_edge_runtime.errors import printable
@@ -35,8 +35,8 @@ def show(path: options.BundleArgument = None, json: options.Json = False) -> Non
     manifest, profile = bundle.manifest, load_profile(bundle.manifest)
     columns = SHOW + (("p50 ms", "p90 ms") if profile.engines else ())
     console, spec = stdout(), manifest.preprocessing
-    console.print(printable(f"{manifest.id} ({bundle.folder})"), style="bold", markup=False)
-    console.print(ladder_table(manifest, profile, columns))
+    console.print(printable(f"{manifest.id} ({bundle.folder})"), style="bold", markup=False, soft_wrap=True)
+    print_ladder(console, manifest, profile, columns)
     total = sum(ref.bytes for ref in manifest.files()) / 2**20
     console.print(
         f"{len(manifest.rungs)} engines, {total:.1f} MiB, made {printable(manifest.created)}; "

@@ -151,7 +151,7 @@ def _show(report: DistillReport) -> None:
         used = f"{row.usage['in_use']:.1f}" if row.usage else "-"
         table.add_row(str(row.tokens), *(f"{v:.4f}" for v in cells + losses), used)
     console = output.stdout()
-    console.print(table)
+    output.print_figures(console, table)
     console.print(
         f"Trained on {report.shapes} shapes of {', '.join(report.data)} in {report.seconds:.0f} s; "
         f"student in {report.out}.",

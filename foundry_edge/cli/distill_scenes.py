@@ -83,7 +83,7 @@ def _show(report: SceneReport) -> None:
         groups = str(row.groups) if row.groups else "objects"
         table.add_row(groups, str(row.tokens), *cosines, *losses)
     console = output.stdout()
-    console.print(table)
+    output.print_figures(console, table)
     console.print(
         f"Trained on {report.cuts} cuts of {len(report.scenes)} scenes in {report.seconds:.0f} s; "
         f"student in {report.out}.",

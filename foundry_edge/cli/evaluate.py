@@ -89,7 +89,7 @@ def _seeds(text: str) -> tuple[int, ...]:
 def _show(report: EvaluationReport) -> None:
     from rich.table import Table
 
-    from foundry_edge.cli.output import stdout
+    from foundry_edge.cli.output import print_figures, stdout
     from foundry_edge_runtime.errors import printable
 
     seeds = ", ".join(map(str, report.seeds))
@@ -104,7 +104,7 @@ def _show(report: EvaluationReport) -> None:
     for rung in report.rungs:
         cells = [_cell(rung.metrics, name) for name in names]
         table.add_row(rung.name, *cells)
-    console.print(table)
+    print_figures(console, table)
 
 
 def _cell(metrics: dict[str, float], name: str) -> str:

@@ -161,10 +161,10 @@ def _show(report: ExportReport, json: bool) -> None:
         output.print_json(report.as_dict())
         return
     console = output.stdout()
-    console.print(render(report))
+    output.print_figures(console, render(report))
     blocks = render_sensitivity(report)
     if blocks is not None:
-        console.print(blocks)
+        output.print_figures(console, blocks)
     if report.kept:
         console.print(
             f"Bundle {report.bundle_id} in {report.bundle} ({report.seconds:.0f} s).", highlight=False

@@ -84,7 +84,7 @@ def finetune(
 def _show(report: FinetuneReport) -> None:
     from rich.table import Table
 
-    from foundry_edge.cli.output import stdout
+    from foundry_edge.cli.output import print_figures, stdout
     from foundry_edge_runtime.errors import printable
 
     names = list(report.budgets[0].metrics)
@@ -95,7 +95,7 @@ def _show(report: FinetuneReport) -> None:
     for row in report.budgets:
         table.add_row(str(row.tokens or "all"), *(f"{row.metrics[name]:.1f}" for name in names))
     console = stdout()
-    console.print(table)
+    print_figures(console, table)
     console.print(
         f"Trained on {report.shapes} shapes in {report.seconds:.0f} s; model in {printable(report.out)}.",
         highlight=False,

@@ -12,7 +12,7 @@ from foundry_edge.cli import options
 from foundry_edge.cli.output import notice
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console
 
     from foundry_edge_runtime.inspection import Failure, Inspection
 
@@ -50,7 +50,7 @@ def inspect(
     else:
         from foundry_edge.cli.output import stdout
 
-        stdout().print(_table(result))
+        _show(stdout(), result)
 
 
 def _many(results: Iterator[Inspection | Failure], json: bool) -> None:
@@ -84,16 +84,19 @@ def _lines(result: Inspection | Failure) -> list[str]:
     return [f"ok      {result.input}: {about}", *(f"        warning: {line}" for line in result.warnings)]
 
 
-def _table(result: Inspection) -> Table:
+def _show(console: Console, result: Inspection) -> None:
     from rich.table import Table
     from rich.text import Text
 
     from foundry_edge_runtime.errors import printable
 
-    table = Table(title=Text(printable(result.input)), show_header=False, title_justify="left")
+    console.print(Text(printable(result.input), style="table.title"), soft_wrap=True)
+    table = Table(show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
     for label, value in _rows(result):
         table.add_row(label, Text(printable(value)))
-    return table
+    console.print(table)
 
 
 def _rows(result: Inspection) -> list[tuple[str, str]]:

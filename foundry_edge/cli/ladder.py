@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from foundry_edge.cli.output import print_figures, room_for
+
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from foundry_edge_runtime.bundle import Manifest, Rung
@@ -62,6 +65,34 @@ SHOW = ("size", "MACs", "parity", "fidelity", "accuracy", "calibration")
 BENCH = ("accuracy", "grouping", "engine", "p50 ms", "p90 ms", "p99 ms", "memory")
 BATCHES = ("batch", "grouping", "engine", "p50 ms", "p90 ms", "clouds/s", "memory")
 RUN = ("accuracy", "fidelity", "p50 ms", "p90 ms", "size")
+_SPARE = ("calibration", "parity", "MACs", "grouping", "engine", "p99 ms", "size", "fidelity", "memory")
+"""Columns that a narrow console does without, in this order."""
+
+
+def print_ladder(
+    console: Console,
+    manifest: Manifest,
+    profile: Profile,
+    columns: tuple[str, ...],
+    chosen: Choice | None = None,
+) -> None:
+    """Print the table; where the console is too narrow for it, whole columns are left out and named.
+
+    Args:
+        console: where to.
+        manifest, profile, columns, chosen: see `ladder_table`.
+    """
+    table, without = ladder_table(manifest, profile, columns, chosen), list[str]()
+    for spare in _SPARE:
+        if room_for(console, table) <= console.width:
+            break
+        if any(column.header == spare for column in table.columns):
+            columns = tuple(column for column in columns if column != spare)
+            without.append(spare)
+            table = ladder_table(manifest, profile, columns, chosen)
+    print_figures(console, table)
+    if without:
+        console.print(f"no room for {', '.join(without)}: widen the terminal", style="dim")
 
 
 def ladder_table(

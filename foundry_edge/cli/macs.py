@@ -50,7 +50,7 @@ def _show(report: CostReport) -> None:
     shares = (f"{100 * row.total / report.teacher_total:.0f} %" for row in report.budgets)
     table.add_row("of the teacher", *shares)
     console = output.stdout()
-    console.print(table)
+    output.print_figures(console, table)
     console.print(
         f"{report.parameters / 1e6:.2f} million parameters. One multiply-accumulate is two FLOPs; products "
         "of attention count, additions, norms and activations do not.",

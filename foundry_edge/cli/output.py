@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
+
+_UNBOUNDED = 10_000
 
 
 def escape_what_cannot_be_encoded() -> None:
@@ -28,10 +32,32 @@ def print_json(record: dict[str, Any]) -> None:
 
 
 def stdout() -> Console:
-    """A rich console for results."""
+    """A rich console for results; where it is no terminal, lines are as long as they are."""
     from rich.console import Console
 
-    return Console(soft_wrap=False)
+    console = Console(soft_wrap=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _UNBOUNDED
+    return console
+
+
+def print_figures(console: Console, table: Table) -> None:
+    """Print a table of figures whole: one wider than the console is wrapped by the terminal, never cut."""
+    width = console.width
+    console.width = max(width, room_for(console, table))
+    console.print(table)
+    console.width = width
+
+
+def room_for(console: Console, table: Table) -> int:
+    """How wide a console has to be for a table whose figures, and whatever is ``no_wrap``, are not cut."""
+    from rich.cells import cell_len
+
+    for column in table.columns:
+        if column.no_wrap or column.justify == "right":
+            cells = [column.header, *column.cells]
+            column.no_wrap, column.min_width = True, max(cell_len(str(cell)) for cell in cells)
+    return console.measure(table, options=console.options.update_width(_UNBOUNDED)).minimum
 
 
 def stderr() -> Console:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from foundry_edge.cli.ladder import RUN, ladder_table
+from foundry_edge.cli.ladder import RUN, print_ladder
 from foundry_edge.cli.live import Live
-from foundry_edge.cli.output import notice, stderr, stdout
+from foundry_edge.cli.output import notice, print_figures, stderr, stdout
 from foundry_edge.cli.parts import parts_heading, parts_line, parts_table
 from foundry_edge_runtime.errors import printable
 from foundry_edge_runtime.inspection import Failure
@@ -63,17 +63,17 @@ class Report:
         console.print(_heading(result), soft_wrap=True)
         console.print()
         if result.top is not None:
-            console.print(_classes(result.top, result.confident, ascii_only))
+            print_figures(console, _classes(result.top, result.confident, ascii_only))
             console.print()
         if result.parts is not None:
             console.print(parts_heading(result.parts), style="bold", soft_wrap=True, markup=False)
-            console.print(parts_table(result.parts))
+            print_figures(console, parts_table(result.parts))
             console.print()
         console.print(_facts(result))
         console.print()
         profile = self._profile(result)
         console.print("Engines of this bundle (times in ms: grouping and engine)", style="bold")
-        console.print(ladder_table(manifest, profile, RUN, result.choice))
+        print_ladder(console, manifest, profile, RUN, result.choice)
         if not profile.complete(manifest):
             console.print("`foundry-edge bench` measures every engine on this device.", style="dim")
         elif not profile.complete(manifest, THOROUGH.runs):
