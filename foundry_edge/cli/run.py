@@ -68,7 +68,7 @@ def run(
         unlike: Unlike = {
             "--max-latency-ms": max_latency_ms,
             "--min-accuracy": min_accuracy,
-            "--precision": None if precision == "fp32" else precision,
+            "--precision": None if precision is not None and precision.lower() == "fp32" else precision,
             "--parts": parts,
             "--category": category,
             "--adaptive": adaptive,

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from foundry_edge_runtime.bundle.manifest import PRECISIONS
 from foundry_edge_runtime.errors import InputError
 
 Prefer = Literal["accuracy", "latency", "memory"]
@@ -21,7 +22,7 @@ class Budget:
         min_accuracy: lowest accuracy of the head, in percent.
         max_memory_mb: highest peak resident memory of the process, in MiB.
         tokens: only rungs with this many SuperTokens.
-        precision: only rungs of this precision ("fp32", "fp16", "int8", "int8-fp16").
+        precision: only rungs of this precision ("fp32", "fp16", "int8", "int8-fp16"; in any case).
         backend: only this backend (`backend_names`).
         prefer: what to make best among the engines that fit.
 
@@ -47,5 +48,15 @@ class Budget:
                 f"--min-accuracy must be a percentage above 1 and up to 100, found {accuracy}",
                 remedy="write 90 for 90 %",
             )
+        if self.tokens is not None and self.tokens < 1:
+            raise InputError(f"--tokens must be a whole number above 0, found {self.tokens}")
+        if self.precision is not None:
+            object.__setattr__(self, "precision", _precision(self.precision))
         if self.prefer not in _PREFERENCES:
             raise InputError(f"--prefer must be one of {', '.join(_PREFERENCES)}; found {self.prefer!r}")
+
+
+def _precision(name: str) -> str:
+    if name.lower() not in PRECISIONS:
+        raise InputError(f"--precision must be one of {', '.join(PRECISIONS)}; found {name!r}")
+    return name.lower()

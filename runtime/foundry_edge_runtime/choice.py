@@ -9,8 +9,9 @@ from itertools import groupby
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.manifest import Manifest, Rung
 from foundry_edge_runtime.candidates import Candidate, candidates
+from foundry_edge_runtime.errors import GateError
 from foundry_edge_runtime.profile.model import EngineProfile, Profile
-from foundry_edge_runtime.reason import why, why_not
+from foundry_edge_runtime.reason import loosen, why, why_not
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,16 @@ def choose(manifest: Manifest, profile: Profile | None, budget: Budget) -> Choic
         failed = ", ".join(sorted(gate for gate, passed in best.rung.gates.items() if not passed))
         reason += f"; it failed the quality gate {failed}"
     return Choice(best.rung, best.backend, reason, bool(fitting), best.measured)
+
+
+def refuse_unmet(choice: Choice, budget: Budget) -> None:
+    """For ``strict``: only an engine that keeps within the budget will do.
+
+    Raises:
+        GateError: the choice does not.
+    """
+    if not choice.met:
+        raise GateError(choice.reason, where=choice.rung.name, remedy=loosen(budget))
 
 
 def to_measure(manifest: Manifest, profile: Profile | None, budget: Budget) -> tuple[Candidate, ...]:

@@ -10,8 +10,8 @@ from foundry_edge_runtime.backends.base import Backend, Engine
 from foundry_edge_runtime.backends.registry import available_backend
 from foundry_edge_runtime.budget import Budget
 from foundry_edge_runtime.bundle.load import Bundle
-from foundry_edge_runtime.choice import Choice, choose
-from foundry_edge_runtime.errors import BackendError, DeviceError, GateError, InputError
+from foundry_edge_runtime.choice import Choice, choose, refuse_unmet
+from foundry_edge_runtime.errors import BackendError, DeviceError, InputError
 from foundry_edge_runtime.planned import with_plans
 from foundry_edge_runtime.profile.model import EngineFailure, Profile
 from foundry_edge_runtime.profile.store import empty_profile
@@ -116,9 +116,8 @@ class Opener:
             )
         else:
             choice = choose(self._bundle.manifest, self._profile, self._budget)
-        if self._strict and not choice.met:
-            remedy = "raise the budget, or leave out --strict"
-            raise GateError(choice.reason, where=choice.rung.name, remedy=remedy)
+        if self._strict:
+            refuse_unmet(choice, self._budget)
         return choice
 
     def _load(self, choice: Choice) -> Engine:

@@ -13,7 +13,7 @@ def why(best: Candidate, budget: Budget, count: int) -> str:
     limits = _limits(budget)
     if count == 1 and not limits:
         return "the one asked for" if budget.tokens or budget.precision else "the only one in the bundle"
-    text = _adjective(best, budget) + (f" within {limits}" if limits else f" of {count}")
+    text = f"{_adjective(best, budget)} {limits or f'of {count}'}"
     return f"{text} ({_figures(best, budget)})" if _figures(best, budget) else text
 
 
@@ -28,16 +28,36 @@ def _adjective(best: Candidate, budget: Budget) -> str:
 def why_not(best: Candidate, budget: Budget) -> str:
     """Of an engine that is taken although none keeps within the budget."""
     figures = _figures(best, budget)
-    return f"none keeps within {_limits(budget)}; this is the closest" + (f" ({figures})" if figures else "")
+    limits = f"keeps {_limits(budget)}" if _most(budget) else f"has {_least(budget)}"
+    return f"none {limits}; this is the closest" + (f" ({figures})" if figures else "")
+
+
+def loosen(budget: Budget) -> str:
+    """What to do about a budget that no engine keeps."""
+    parts = [
+        "raise --max-latency-ms" if budget.max_latency_ms is not None else "",
+        "raise --max-memory-mb" if budget.max_memory_mb is not None else "",
+        "lower --min-accuracy" if budget.min_accuracy else "",
+        "leave out --strict",
+    ]
+    return " or ".join(filter(None, parts))
 
 
 def _limits(budget: Budget) -> str:
+    least = _least(budget)
+    return " ".join(filter(None, (_most(budget), f"with {least}" if least else "")))
+
+
+def _least(budget: Budget) -> str:
+    return f"an accuracy of at least {budget.min_accuracy:g} %" if budget.min_accuracy else ""
+
+
+def _most(budget: Budget) -> str:
     parts = [
         f"{budget.max_latency_ms:g} ms" if budget.max_latency_ms is not None else "",
         f"{budget.max_memory_mb:g} MiB" if budget.max_memory_mb is not None else "",
-        f"at least {budget.min_accuracy:g} %" if budget.min_accuracy else "",
     ]
-    return ", ".join(part for part in parts if part)
+    return f"within {', '.join(filter(None, parts))}" if any(parts) else ""
 
 
 def _figures(best: Candidate, budget: Budget) -> str:

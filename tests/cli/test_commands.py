@@ -170,7 +170,9 @@ def test_file_name_that_the_terminal_cannot_show_is_escaped(
         (["ros2:lidar"], 2, "error: ros2:lidar: is no topic; write e.g. ros2:/points"),
         (["{scan}", "--tokens", "3"], 2, "no rung for --tokens 3; it has s1-fp32"),
         (["{scan}", "--tokens", "x"], 2, "Invalid value for '--tokens'"),
-        (["{scan}", "--precision", "int4"], 2, "no rung for --precision int4"),
+        (["{scan}", "--precision", "int4"], 2, "must be one of fp32, fp16, int8, int8-fp16; found 'int4'"),
+        (["{scan}", "--tokens", "0"], 2, "--tokens must be a whole number above 0, found 0"),
+        (["{scan}", "--min-accuracy", "99", "--strict"], 1, "lower --min-accuracy or leave out --strict"),
         (["{scan}", "--min-accuracy", "0.9"], 2, "write 90 for 90 %"),
         (["{scan}", "--max-latency-ms", "0"], 2, "--max-latency-ms must be a number above 0"),
         (["{scan}", "--backend", "gpu"], 2, "--backend must be one of"),
@@ -202,6 +204,31 @@ def test_strict(called: Run, bundle: Path, scans: Path) -> None:
     assert (result.returncode, records(result.stdout)[0]["budget"]["met"]) == (0, False)
     assert "none keeps within 0.0001 ms" in error_line(called(*command, "--strict"), 1)
     assert "not met" in called(*command).stdout
+
+
+def test_what_to_do_about_a_budget_that_cannot_be_met(called: Run, bundle: Path, scans: Path) -> None:
+    accurate = ("run", scans / "points.npy", "--bundle", bundle, "--min-accuracy", "99", "--strict")
+    line = error_line(called(*accurate), 1)
+    assert "none has an accuracy of at least 99 %; this is the closest" in line
+    assert line.endswith("; lower --min-accuracy or leave out --strict")
+    for more in ((), ("--workers", "2")):
+        result = called(*accurate, "--max-latency-ms", "60000", *more)
+        line = result.stderr.splitlines()[-1]
+        assert result.returncode == 1
+        assert "none keeps within 60000 ms with an accuracy of at least 99 %" in line
+        assert line.endswith("; raise --max-latency-ms or lower --min-accuracy or leave out --strict")
+
+
+def test_precision_in_capitals(called: Run, bundle: Path, scans: Path) -> None:
+    result = called("run", scans / "points.npy", "--bundle", bundle, "--precision", "INT8", "--json")
+    assert records(result.stdout)[0]["engine"]["precision"] == "int8"
+
+
+@pytest.mark.parametrize("command", [("bundle", "verify"), ("bundle", "show"), ("bench",)])
+def test_missing_bundle_is_not_told_of_an_option_it_lacks(called: Run, command: tuple[str, ...]) -> None:
+    line = error_line(called(*command, "nosuch"), 2)
+    assert "nosuch: the folder named does not exist" in line
+    assert "--bundle" not in line
 
 
 def test_scan_that_breaks_the_budget_of_a_fast_engine(

@@ -79,7 +79,8 @@ def test_record_has_the_contract_s_keys(bundle: Bundle) -> None:
         "precision": "fp32",
         "backend": "onnxruntime",
     }
-    assert record["engine"]["reason"].startswith("the most accurate within 1000 ms, at least 82 % (")
+    reason = "the most accurate within 1000 ms with an accuracy of at least 82 % ("
+    assert record["engine"]["reason"].startswith(reason)
     limits = {"max_latency_ms": 1000, "min_accuracy": 82, "max_memory_mb": None}
     assert record["budget"] == {**limits, "met": True, "kept": True}
     assert set(record["latency_ms"]) == {"read", "group", "engine", "total"}

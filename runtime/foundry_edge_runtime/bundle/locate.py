@@ -14,7 +14,7 @@ Source = Literal["path", "environment", "embedded"]
 VARIABLE = "FOUNDRY_EDGE_BUNDLE"
 LOCAL = Path("foundry-out") / "bundle"
 EMBEDDED = Path(__file__).resolve().parent.parent / "assets" / "bundle"
-_MAKE_ONE = "make one with `foundry-edge distill` and `foundry-edge export`, or name one with --bundle"
+_MAKE_ONE = "make one with `foundry-edge distill` and `foundry-edge export`, or name another"
 
 
 def locate_bundle(path: str | os.PathLike[str] | None = None) -> tuple[Path, Source]:

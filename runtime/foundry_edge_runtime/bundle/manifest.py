@@ -13,6 +13,8 @@ from foundry_edge_runtime.grouping import Preprocessing
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
+PRECISIONS = ("fp32", "fp16", "int8", "int8-fp16")
+"""Those a rung can have, in ladder order."""
 
 
 class _Strict(BaseModel):
@@ -83,7 +85,7 @@ class Rung(_Strict):
 
     tokens: int = Field(ge=1, description="s: SuperTokens")
     bypassed: int = Field(0, ge=0, description="k: tokens that a gate lets past DSO, the same in every cloud")
-    precision: str = Field(pattern="^(fp32|fp16|int8|int8-fp16)$")
+    precision: str = Field(pattern=f"^({'|'.join(PRECISIONS)})$")
     made_for: Literal["any", "gpu"] = Field(
         "any", description="gpu: computes in half precision, which ONNX Runtime widens on a CPU"
     )

@@ -17,8 +17,8 @@ import numpy as np
 
 from foundry_edge_runtime.backends.registry import needs_gpu
 from foundry_edge_runtime.bundle.load import Bundle
-from foundry_edge_runtime.choice import choose
-from foundry_edge_runtime.errors import BackendError, EnvironmentFault, GateError
+from foundry_edge_runtime.choice import choose, refuse_unmet
+from foundry_edge_runtime.errors import BackendError, EnvironmentFault
 from foundry_edge_runtime.readers.optional import optional
 from foundry_edge_runtime.result import Result
 from foundry_edge_runtime.selection import Notify
@@ -52,8 +52,8 @@ class Cluster:
 
     def __init__(self, bundle: Bundle, setup: Setup, address: str, workers: int, notify: Notify) -> None:
         self.choice = choose(bundle.manifest, setup.profile, setup.budget)
-        if setup.strict and not self.choice.met:
-            raise GateError(self.choice.reason, where=self.choice.rung.name, remedy="raise the budget")
+        if setup.strict:
+            refuse_unmet(self.choice, setup.budget)
         self._ray = optional("ray", "cluster", "computing on a cluster")
         self._data = optional("ray.data", "cluster", "computing on a cluster")
         here = setup.profile.model_copy(update={"planned": None})  # other machines have plans of their own

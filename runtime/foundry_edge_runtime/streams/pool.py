@@ -14,8 +14,8 @@ from dataclasses import replace
 from multiprocessing.connection import wait
 
 from foundry_edge_runtime.bundle.load import Bundle
-from foundry_edge_runtime.choice import choose
-from foundry_edge_runtime.errors import BackendError, FoundryEdgeError, GateError, ScanError
+from foundry_edge_runtime.choice import choose, refuse_unmet
+from foundry_edge_runtime.errors import BackendError, FoundryEdgeError, ScanError
 from foundry_edge_runtime.inspection import Failure
 from foundry_edge_runtime.profile.model import EngineFailure
 from foundry_edge_runtime.result import Result
@@ -61,8 +61,8 @@ class Pool:
         self._jobs: deque[Job] = deque()
         self._again: deque[Job] = deque()
         try:
-            if setup.strict and not self.choice.met:
-                raise GateError(self.choice.reason, where=self.choice.rung.name, remedy="raise the budget")
+            if setup.strict:
+                refuse_unmet(self.choice, setup.budget)
             self._start_first()
             self._workers += [self._start(cpus) for cpus in self._cpus[1:]]
         except BaseException:
