@@ -16,7 +16,7 @@ from foundry_edge_runtime.bundle.load import Bundle, load_bundle
 from foundry_edge_runtime.errors import InputError
 from foundry_edge_runtime.grouping import accelerate
 from foundry_edge_runtime.keeping import Keeper, Wanted
-from foundry_edge_runtime.parts.category import Categories
+from foundry_edge_runtime.parts.category import Categories, refuse_without_parts
 from foundry_edge_runtime.readers.raw import Options
 from foundry_edge_runtime.readers.reading import parse_columns
 from foundry_edge_runtime.selection import Notify, quick_profile, select, silent
@@ -144,8 +144,7 @@ class How:
         Raises:
             InputError: see the message.
         """
-        if self.category is not None and not self.parts:
-            raise InputError("names whose parts are wanted", where="--category", remedy="add --parts")
+        refuse_without_parts(self.parts, self.category)
         if self.workers < 1:
             raise InputError(f"--workers must be at least 1, found {self.workers}")
         if self.adaptive and self.batch != 1:

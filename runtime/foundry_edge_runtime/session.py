@@ -14,8 +14,8 @@ import numpy.typing as npt
 from foundry_edge_runtime import feeding
 from foundry_edge_runtime.backends.base import Backend, Outputs
 from foundry_edge_runtime.batches import best_batch, engine_seconds
-from foundry_edge_runtime.budget import Budget
-from foundry_edge_runtime.bundle.load import Bundle, load_bundle
+from foundry_edge_runtime.budget import Budget, budget_of
+from foundry_edge_runtime.bundle.load import Bundle, opened
 from foundry_edge_runtime.device import resident_mb
 from foundry_edge_runtime.errors import BackendError, BundleError, DeviceError, ScanError
 from foundry_edge_runtime.opening import Opener, check_holdable
@@ -59,8 +59,8 @@ class Session:
 
     Raises:
         BundleError: the bundle is not what its manifest says.
-        InputError: the budget names what the bundle does not have, or so does ``parts`` or ``category``; or
-            ``adaptive`` without a latency to hold.
+        InputError: the budget names what the bundle does not have, or so does ``parts`` or ``category``;
+            an argument is of another type, or ``adaptive`` without a latency to hold.
         BackendError: no engine can be loaded.
         GateError: ``strict``, and no engine keeps within the budget.
     """
@@ -78,8 +78,7 @@ class Session:
         category: str | None = None,
         notify: Notify = silent,
     ) -> None:
-        self.bundle = bundle or load_bundle()
-        self.budget = budget or Budget()
+        self.bundle, self.budget = opened(bundle), budget_of(budget)
         self._segmenter = segmenter(self.bundle, parts, category)
         self._opener = Opener(
             self.bundle, self.budget, profile=profile, backend=backend, strict=strict, notify=notify

@@ -294,7 +294,7 @@ def test_measurement_of_other_files_does_not_count() -> None:
     ],
 )
 def test_budget_that_makes_no_sense(wrong: dict[str, object]) -> None:
-    with pytest.raises(InputError, match=f"--{next(iter(wrong)).replace('_', '-')} must be"):
+    with pytest.raises(InputError, match=f"{next(iter(wrong)).replace('_', '-')} must be"):
         Budget(**wrong)  # type: ignore[arg-type]
 
 

@@ -12,7 +12,7 @@ from foundry_edge_runtime.bundle.checks import check_file, open_inside, read_che
 from foundry_edge_runtime.bundle.external_data import check_external_data
 from foundry_edge_runtime.bundle.locate import EMBEDDED, Source, locate_bundle
 from foundry_edge_runtime.bundle.manifest import MANIFEST, FileRef, Manifest, Rung, StageFiles
-from foundry_edge_runtime.errors import BundleError
+from foundry_edge_runtime.errors import BundleError, InputError
 
 MAX_MANIFEST_BYTES = 4 << 20
 
@@ -110,6 +110,22 @@ def load_bundle(path: str | os.PathLike[str] | None = None) -> Bundle:
     """
     folder, source = locate_bundle(path)
     return Bundle(folder, source, read_manifest(folder, hard_links=folder.resolve() == EMBEDDED))
+
+
+def opened(bundle: Bundle | None) -> Bundle:
+    """The bundle given to a session, or the default one.
+
+    Raises:
+        InputError: it is something else, such as the name of a folder.
+        BundleError: see `load_bundle`.
+    """
+    if bundle is None:
+        return load_bundle()
+    if not isinstance(bundle, Bundle):
+        raise InputError(
+            f"bundle must be what load_bundle gives, found {bundle!r}", remedy="give load_bundle(folder)"
+        )
+    return bundle
 
 
 def read_manifest(folder: Path, *, hard_links: bool = False) -> Manifest:

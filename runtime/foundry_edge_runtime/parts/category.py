@@ -33,6 +33,17 @@ def parts_of(bundle: Bundle) -> Parts:
     return bundle.manifest.parts
 
 
+def refuse_without_parts(parts: bool, category: str | None) -> None:
+    """A category means nothing where no parts are asked for.
+
+    Raises:
+        InputError: it was named all the same.
+    """
+    if category is not None and not parts:
+        remedy = "add --parts, in Python parts=True"
+        raise InputError("names whose parts are wanted", where="--category", remedy=remedy)
+
+
 class Categories:
     """The categories of a bundle.
 

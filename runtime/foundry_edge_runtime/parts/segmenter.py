@@ -13,10 +13,10 @@ from foundry_edge_runtime.backends.cpu_graph import CpuGraph
 from foundry_edge_runtime.backends.registry import DEFAULT
 from foundry_edge_runtime.bundle.load import Bundle
 from foundry_edge_runtime.bundle.manifest import PartCategory
-from foundry_edge_runtime.errors import BackendError, BundleError, InputError
+from foundry_edge_runtime.errors import BackendError, BundleError
 from foundry_edge_runtime.grouping import to_model_frame
 from foundry_edge_runtime.interpolation import nearest_centres
-from foundry_edge_runtime.parts.category import Categories, parts_of
+from foundry_edge_runtime.parts.category import Categories, parts_of, refuse_without_parts
 from foundry_edge_runtime.parts.form import PARTS
 from foundry_edge_runtime.parts.result import PartResult
 from foundry_edge_runtime.pointcloud import FloatArray, PointCloud
@@ -125,6 +125,5 @@ def segmenter(bundle: Bundle, parts: bool, category: str | None) -> Segmenter | 
     """
     if parts:
         return Segmenter(bundle, category)
-    if category is not None:
-        raise InputError("names whose parts are wanted", where="--category", remedy="add --parts")
+    refuse_without_parts(parts, category)
     return None

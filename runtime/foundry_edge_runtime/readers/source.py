@@ -216,9 +216,10 @@ def _require_regular(name: str, mode: int) -> None:
     if stat.S_ISREG(mode):
         return
     kind = _SPECIAL.get(stat.S_IFMT(mode), "not a file")
-    raise ScanError(
-        f"is {kind}, not a regular file", where=name, remedy="copy the scan to a file, or pipe it to '-'"
-    )
+    remedy = "copy the scan to a file, or pipe it to '-'"
+    if stat.S_ISDIR(mode):
+        remedy = "name one of its scans; in Python find_scans lists them"
+    raise ScanError(f"is {kind}, not a regular file", where=name, remedy=remedy)
 
 
 def _cannot_open(name: str, error: OSError) -> ScanError:

@@ -8,7 +8,7 @@ from types import TracebackType
 
 import numpy.typing as npt
 
-from foundry_edge_runtime.bundle.load import Bundle, load_bundle
+from foundry_edge_runtime.bundle.load import Bundle, opened
 from foundry_edge_runtime.bundle.manifest import Scene
 from foundry_edge_runtime.device import resident_mb
 from foundry_edge_runtime.errors import InputError, ScanError
@@ -53,7 +53,7 @@ class SceneSession:
         threads: int | None = None,
     ) -> None:
         self.base_mb = resident_mb()
-        self.bundle = bundle or load_bundle()
+        self.bundle = opened(bundle)
         self.scene = _scene_of(self.bundle)
         self.tokens = _budget_of(self.scene, tokens, self.bundle.manifest.id)
         self.limit_mb = _limit(max_memory_mb, self.base_mb)
