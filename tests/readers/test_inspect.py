@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,6 +104,42 @@ def test_columns_must_name_every_axis_once(sample: Sample, columns: str) -> None
 def test_columns_of_another_width_are_told(sample: Sample) -> None:
     with pytest.raises(ScanError, match="names 4 columns, the rows have 3"):
         read_points(sample("plain.xyz"), columns="x,y,z,intensity")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "warning"),
+    [
+        ("binary.pcd", {"columns": "z,y,x"}, "--columns was not used: PCD says itself what it holds"),
+        ("binary.pcd", {"topic": "/a"}, "--topic was not used: PCD has no topics"),
+        ("scan.e57", {"topic": "/a"}, "--topic was not used: E57 has no topics"),
+        ("binary.pcd", {"seed": 1}, "--seed was not used: no surface is sampled"),
+        ("cube.off", {"seed": 1, "vertices": True}, "--seed was not used: no surface is sampled"),
+    ],
+)
+def test_options_without_use_are_said(
+    sample: Sample, name: str, options: dict[str, Any], warning: str
+) -> None:
+    told = read_points(sample(name), **options).warnings
+    assert [line for line in told if line.startswith("--")] == [warning]
+
+
+def test_columns_that_override_a_header_are_said(tmp_path: Path) -> None:
+    rows = "".join(f"{x},{y},{x * y % 5}\n" for x in range(9) for y in range(9))
+    (tmp_path / "a.csv").write_text(f"x,y,z\n{rows}")
+    (warning,) = read_points(tmp_path / "a.csv", columns="z,y,x").warnings
+    assert warning == "--columns takes the place of the file's own names: x y z"
+    assert read_points(tmp_path / "a.csv", columns="x,y,z").warnings == ()
+    (tmp_path / "b.csv").write_text(f"a,b,c\n{rows}")
+    assert read_points(tmp_path / "b.csv", columns="z,y,x").warnings == ()
+
+
+def test_columns_of_an_array_with_names_are_said(tmp_path: Path) -> None:
+    named = np.zeros(50, [("x", "f4"), ("y", "f4"), ("z", "f4")])
+    for axis in "xyz":
+        named[axis] = np.random.default_rng(ord(axis)).normal(size=50)
+    np.save(tmp_path / "named.npy", named)
+    (warning,) = read_points(tmp_path / "named.npy", columns="z,y,x").warnings
+    assert warning == "--columns was not used: the fields of the array have names"
 
 
 def test_a_missing_extra_is_named(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,8 @@ def cloud_of_array(
         ScanError: another shape or dtype, naming both.
     """
     if array.dtype.names is not None:
+        if columns is not None:
+            source.warn("--columns was not used: the fields of the array have names")
         return _structured(source, array.view(np.ndarray), format_name)
     if array.dtype.kind not in "fiu":
         raise source.error(

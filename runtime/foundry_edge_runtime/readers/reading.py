@@ -19,6 +19,10 @@ from foundry_edge_runtime.readers.registry import holds_several, scans_of
 from foundry_edge_runtime.readers.sampling import sample_surface
 from foundry_edge_runtime.readers.source import Source, open_source
 
+_OF_COLUMNS = ("bin", "text", "npy", "npz")
+"""Formats whose columns may have to be named."""
+_OF_TOPICS = "mcap"
+
 
 def read_points(
     source: str | os.PathLike[str],
@@ -141,6 +145,10 @@ def _format(source: Source, options: Options) -> str:
     hint = SUFFIXES.get(source.suffix, format_name)
     if hint != format_name and {hint, format_name} != {"text", "obj"}:
         source.warn(f"the name ends in {source.suffix}, but the content is {format_name.upper()}")
+    if options.columns is not None and format_name not in _OF_COLUMNS:
+        source.warn(f"--columns was not used: {format_name.upper()} says itself what it holds")
+    if options.topic is not None and format_name != _OF_TOPICS:
+        source.warn(f"--topic was not used: {format_name.upper()} has no topics")
     return format_name
 
 
@@ -187,6 +195,8 @@ def _judge(source: Source, raw: RawCloud | ScanError, options: Options) -> Point
     try:
         if raw.faces is not None and not options.vertices:
             sample_surface(source, raw, options)
+        elif options.seed:
+            source.warn("--seed was not used: no surface is sampled")
         return finish(raw, source)
     except ScanError as error:
         return error

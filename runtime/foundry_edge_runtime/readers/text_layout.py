@@ -148,6 +148,9 @@ def _named(
         if len(options.columns) != width:
             problem = f"--columns names {len(options.columns)} columns, the rows have {width}"
             raise source.error(problem, "name every column, '_' skips one")
+        own = [clean_name(word) for word in header]
+        if _names_axes(header) and own != list(options.columns):
+            source.warn(f"--columns takes the place of the file's own names: {shorten(' '.join(own), 60)}")
         return unique_names(list(options.columns)), 0
     if header_line and len(header) != width:
         raise source.error(f"line {header_line} names {len(header)} columns, the first row has {width}")
