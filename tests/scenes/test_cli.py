@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from foundry_edge.cli.app import main
-from tests.runtime.test_streams import bag
 from foundry_edge_runtime.scenes import session
+from tests.runtime.test_streams import bag
 from tests.scenes.conftest import room
 
 
