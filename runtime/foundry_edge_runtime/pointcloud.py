@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,24 @@ class Bounds:
 
     min: tuple[float, float, float]
     max: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Header:
+    """When, and in which frame, a ROS message saw its points (std_msgs/Header).
+
+    Attributes:
+        sec, nanosec: of the message's time stamp.
+        frame_id: the coordinate frame of the points.
+    """
+
+    sec: int
+    nanosec: int
+    frame_id: str
+
+    def as_json(self) -> dict[str, Any]:
+        """As ROS writes it."""
+        return {"stamp": {"sec": self.sec, "nanosec": self.nanosec}, "frame_id": self.frame_id}
 
 
 @dataclass(frozen=True)
@@ -37,6 +56,7 @@ class PointCloud:
         read: points in the file, before any was dropped.
         dropped: why points were dropped -> how many ("non_finite", "out_of_range").
         warnings: one line each, for people.
+        header: of a ROS message, from a bag or a topic.
     """
 
     xyz: FloatArray
@@ -49,6 +69,7 @@ class PointCloud:
     read: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    header: Header | None = None
 
     def __len__(self) -> int:
         return len(self.xyz)

@@ -116,8 +116,7 @@ class Result:
         cloud, budget = self.cloud, self.budget
         return {
             "schema": SCHEMA,
-            "input": cloud.source,
-            **({} if self.scan is None else {"scan": self.scan}),
+            **input_record(cloud, self.scan),
             "points": points_record(cloud),
             "bounds": {"min": list(cloud.bounds.min), "max": list(cloud.bounds.max)},
             "warnings": list(self.warnings),
@@ -146,6 +145,15 @@ class Result:
                 **({} if self.points is None else {"points": str(self.points)}),
             },
         }
+
+
+def input_record(cloud: PointCloud, scan: int | None) -> dict[str, Any]:
+    """Where a scan comes from: its name, its number where there are several, and a ROS message's header."""
+    return {
+        "input": cloud.source,
+        **({} if scan is None else {"scan": scan}),
+        **({} if cloud.header is None else {"header": cloud.header.as_json()}),
+    }
 
 
 def points_record(cloud: PointCloud) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def ros(monkeypatch: pytest.MonkeyPatch) -> FakeRos:
 def message(points: np.ndarray[Any, Any] = POINTS, **changes: Any) -> Any:
     fields = [SimpleNamespace(name=n, offset=4 * i, datatype=7, count=1) for i, n in enumerate("xyz")]
     values = {
-        "header": SimpleNamespace(stamp=SimpleNamespace(sec=12, nanosec=34)),
+        "header": SimpleNamespace(stamp=SimpleNamespace(sec=12, nanosec=34), frame_id="lidar"),
         "height": 1,
         "width": len(points),
         "fields": fields,
@@ -94,6 +94,7 @@ def test_messages_of_a_topic_are_run(ros: FakeRos, bundle_folder: Path) -> None:
         result = next(running)
     assert isinstance(result, Result)
     assert result.as_json()["input"] == "/lidar/points@12.000000034"
+    assert result.as_json()["header"] == {"stamp": {"sec": 12, "nanosec": 34}, "frame_id": "lidar"}
     np.testing.assert_allclose(result.cloud.xyz + result.cloud.origin, POINTS, atol=1e-6)
     assert ros.log[:3] == [
         "init",

@@ -175,6 +175,8 @@ def test_bag_gives_a_result_for_each_message(tmp_path: Path, bundle_folder: Path
     results = [one for one in running if isinstance(one, Result)]
     assert [one.scan for one in results] == [1, 2, 3]
     assert [one.as_json()["scan"] for one in results] == [1, 2, 3]
+    header = {"stamp": {"sec": 1, "nanosec": 2}, "frame_id": "map"}
+    assert [one.as_json()["header"] for one in results] == [header] * 3
     assert [one.as_json()["points"]["valid"] for one in results] == [40, 40, 40]
     assert len({one.pooled.tobytes() for one in results}) == 3
     assert len(list((tmp_path / "out").glob("bag.mcap-*.00000[123].npz"))) == 3

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from foundry_edge_runtime.pointcloud import Header
 from foundry_edge_runtime.readers.attributes import attributes_of
 from foundry_edge_runtime.readers.columns import axis_names, require_scalar, unique_names
 from foundry_edge_runtime.readers.counts import shorten
@@ -77,13 +78,13 @@ def read_message(source: Source, data: bytes, encoding: str) -> RawCloud:
     reader = _Reader(source, data, encoding)
     if encoding == "ros1":
         reader.integer()  # sequence number
-    reader.integer(), reader.integer(), reader.text()  # stamp and frame
+    header = Header(reader.integer(), reader.integer(), reader.text())
     height, width = reader.integer(), reader.integer()
     fields = _fields(source, reader)
     big = reader.integer(1) != 0
     point_step, row_step = reader.integer(), reader.integer()
     points = reader.bytes(reader.integer())
-    return cloud_of(source, fields, points, (height, width), (point_step, row_step), big)
+    return cloud_of(source, fields, points, (height, width), (point_step, row_step), big, header)
 
 
 def cloud_of(
@@ -93,6 +94,7 @@ def cloud_of(
     shape: tuple[int, int],
     steps: tuple[int, int],
     big: bool,
+    header: Header,
 ) -> RawCloud:
     """The points of a message that was taken apart.
 
@@ -103,12 +105,13 @@ def cloud_of(
         shape: height and width.
         steps: point_step and row_step, in bytes.
         big: whether numbers are big-endian.
+        header: of the message.
 
     Raises:
         ScanError: a size or a field contradicts the data.
     """
     _check_sizes(source, shape, steps, len(points))
-    return _cloud(source, fields, _rows(fields, points, shape, steps, big, source))
+    return _cloud(source, fields, _rows(fields, points, shape, steps, big, source), header)
 
 
 def _fields(source: Source, reader: _Reader) -> list[PointField]:
@@ -166,10 +169,12 @@ def _rows(
     return columns
 
 
-def _cloud(source: Source, fields: list[PointField], columns: dict[str, Column]) -> RawCloud:
+def _cloud(source: Source, fields: list[PointField], columns: dict[str, Column], header: Header) -> RawCloud:
     names = [field.name for field in fields]
     axes = axis_names(source, names, "fields of the scan")
     for axis in axes:
         require_scalar(source, axis, max(1, fields[names.index(axis)].count), "count")
     x, y, z = (columns.pop(axis) for axis in axes)
-    return RawCloud("mcap/pointcloud2", tuple(names), stack_xyz(x, y, z), attributes_of(columns))
+    return RawCloud(
+        "mcap/pointcloud2", tuple(names), stack_xyz(x, y, z), attributes_of(columns), header=header
+    )

@@ -53,6 +53,7 @@ def finish(raw: RawCloud, source: Source) -> PointCloud:
         read=read,
         dropped=dropped,
         warnings=(*source.take_warnings(), *_dropped(dropped, read), *doubts(xyz, low, high)),
+        header=raw.header,
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from foundry_edge_runtime.pointcloud import Header
+
 Column = npt.NDArray[np.generic]
 IndexArray = npt.NDArray[np.int64]
 
@@ -42,6 +44,7 @@ class RawCloud:
         xyz: (N, 3) float32 or float64, in the coordinates of the file.
         attributes: per-point arrays of length N.
         faces: (M, 3) vertex indices of a mesh, None for a cloud.
+        header: of a ROS message.
     """
 
     format: str
@@ -49,6 +52,7 @@ class RawCloud:
     xyz: npt.NDArray[np.floating]
     attributes: dict[str, Column] = field(default_factory=dict)
     faces: IndexArray | None = None
+    header: Header | None = None
 
 
 def stack_xyz(x: Column, y: Column, z: Column) -> npt.NDArray[np.floating]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from foundry_edge_runtime.bundle.load import Bundle
 from foundry_edge_runtime.pointcloud import FloatArray, PointCloud
-from foundry_edge_runtime.result import SCHEMA, points_record
+from foundry_edge_runtime.result import SCHEMA, input_record, points_record
 from foundry_edge_runtime.scenes.frame import Frame
 from foundry_edge_runtime.scenes.plan import Chunks
 from foundry_edge_runtime.spent import memory_excess, memory_kept
@@ -116,8 +116,7 @@ class SceneResult:
         cloud = self.cloud
         return {
             "schema": SCHEMA,
-            "input": cloud.source,
-            **({} if self.scan is None else {"scan": self.scan}),
+            **input_record(cloud, self.scan),
             "points": points_record(cloud),
             "bounds": {"min": list(cloud.bounds.min), "max": list(cloud.bounds.max)},
             "warnings": list(self.warnings),

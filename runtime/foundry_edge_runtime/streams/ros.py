@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from foundry_edge_runtime.errors import EnvironmentFault, InputError
-from foundry_edge_runtime.pointcloud import PointCloud
+from foundry_edge_runtime.pointcloud import Header, PointCloud
 from foundry_edge_runtime.readers.pointcloud2 import PointField, cloud_of
 from foundry_edge_runtime.readers.policy import finish
 from foundry_edge_runtime.readers.source import from_bytes
@@ -60,7 +60,9 @@ def cloud_from(message: Any, name: str) -> PointCloud:
     source = from_bytes(data, name)
     fields = [PointField(one.name, one.offset, one.datatype, one.count) for one in message.fields]
     shape, steps = (message.height, message.width), (message.point_step, message.row_step)
-    return finish(cloud_of(source, fields, data, shape, steps, bool(message.is_bigendian)), source)
+    stamp = message.header.stamp
+    header = Header(stamp.sec, stamp.nanosec, message.header.frame_id)
+    return finish(cloud_of(source, fields, data, shape, steps, bool(message.is_bigendian), header), source)
 
 
 def _take(queue: LiveQueue, topic: str, message: Any) -> None:
