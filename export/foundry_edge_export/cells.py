@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from foundry_edge_export.gates import ACCURACY_DROP
+from foundry_edge_export.gates import ACCURACY_DROP, ACCURACY_DROP_MOST
 
 COLUMNS = ("rung", "size MB", "MMACs", "parity", "teacher", "head %", "CPU ms", "gates")
 TEXT = frozenset({"rung", "parity", "gates"})
@@ -38,7 +38,7 @@ def legend(rungs: Sequence[Record]) -> list[str]:
     fidelity = next((rung["fidelity"] for rung in rungs if rung["fidelity"]), None)
     if fidelity:
         lines.append(f"teacher: mean token cosine to it, {fidelity['samples']} clouds of {fidelity['data']}")
-    lines += _accuracy_lines(rungs)
+    lines += _accuracy_lines(rungs) + _judged_lines(rungs)
     if any(rung["cpu_ms"] for rung in rungs):
         lines.append("CPU ms: ONNX Runtime's CPU provider here, one cloud, median, without grouping")
     if any(rung["made_for"] == "gpu" for rung in rungs):
@@ -73,10 +73,19 @@ def _accuracy_lines(rungs: Sequence[Record]) -> list[str]:
     lines = [f"head: its accuracy, {accuracy['samples']} clouds of {accuracy['data']}"]
     if any(rung["accuracy_drop_allowed"] for rung in rungs):
         cloud = 100 / accuracy["samples"]
+        most = f", but no more than {ACCURACY_DROP_MOST:g} points" if cloud > ACCURACY_DROP_MOST else ""
         lines.append(
-            f"accuracy gate: INT8 may lose {ACCURACY_DROP} points, or one cloud ({cloud:.2f}) if that is more"
+            f"accuracy gate: INT8 may lose {ACCURACY_DROP} points, or one cloud ({cloud:.2f}) if that is "
+            f"more{most}"
         )
     return lines
+
+
+def _judged_lines(rungs: Sequence[Record]) -> list[str]:
+    """Over which clouds the gates of the lower precisions were judged."""
+    sets = [rung["evaluation"] for rung in rungs if rung["evaluation"] and rung["precision"] != "fp32"]
+    judged = dict.fromkeys(f"{one['samples']} clouds of {one['data']}" for one in sets)
+    return [f"gates of fp16 and int8: judged over {', '.join(judged)}"] if judged else []
 
 
 def _coverage_lines(rungs: Sequence[Record]) -> list[str]:

@@ -9,7 +9,15 @@ import onnx
 from foundry_edge_export.gates import advice
 from foundry_edge_export.precisions import made_for
 from foundry_edge_export.size import Size
-from foundry_edge_runtime.bundle.manifest import Accuracy, Calibration, Fidelity, FileRef, Parity, Rung
+from foundry_edge_runtime.bundle.manifest import (
+    Accuracy,
+    Calibration,
+    EvaluationSet,
+    Fidelity,
+    FileRef,
+    Parity,
+    Rung,
+)
 
 
 @dataclass(frozen=True)
@@ -19,6 +27,7 @@ class Draft:
     Attributes:
         size: SuperTokens and bypassed tokens.
         model: self-contained graph.
+        evaluation: what it was judged on; None for a rung of a bundle that does not state it.
         key: hash of all that the rung was made from; equal keys mean the same rung.
         spreads: ``fp32`` or ``teacher`` -> how the cosines of single tokens to it are spread, see `spread`;
             empty for a rung taken over from the bundle.
@@ -34,6 +43,7 @@ class Draft:
     fidelity: Fidelity | None
     accuracy: Accuracy | None
     calibration: Calibration | None
+    evaluation: EvaluationSet | None
     gates: dict[str, bool]
     spreads: dict[str, tuple[int, ...]] = field(default_factory=dict)
     fresh: bool = True
@@ -68,6 +78,7 @@ class Draft:
             fidelity=self.fidelity,
             accuracy=self.accuracy,
             calibration=self.calibration,
+            evaluation=self.evaluation,
             gates=self.gates,
         )
 
@@ -84,6 +95,7 @@ def draft_of(rung: Rung, model: onnx.ModelProto) -> Draft:
         fidelity=rung.fidelity,
         accuracy=rung.accuracy,
         calibration=rung.calibration,
+        evaluation=rung.evaluation,
         gates=rung.gates,
         fresh=False,
     )

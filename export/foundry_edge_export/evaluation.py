@@ -18,9 +18,9 @@ from foundry_edge.load import EMBEDDED, load_teacher, teacher_digest
 from foundry_edge.measures.fidelity import fidelity
 from foundry_edge.models.config import StudentConfig
 from foundry_edge.models.teacher import Teacher
-from foundry_edge_calibration.clouds import EMBEDDED_NAME, group_clouds
+from foundry_edge_calibration.clouds import EMBEDDED_NAME, FLOOR, group_clouds
 from foundry_edge_calibration.engine import Array
-from foundry_edge_runtime.bundle.manifest import Accuracy, Fidelity
+from foundry_edge_runtime.bundle.manifest import Accuracy, EvaluationSet, Fidelity
 from foundry_edge_runtime.errors import CheckpointError, DataError
 
 _NAMED = 3
@@ -47,6 +47,11 @@ class Evaluation:
     teacher: Array | None
     sha256: str
     notes: tuple[str, ...]
+
+    @property
+    def stated(self) -> EvaluationSet:
+        """What a manifest says of it."""
+        return EvaluationSet(data=self.name, samples=len(self.groups), sha256=self.sha256)
 
     def fidelity(self, tokens: Array) -> Fidelity | None:
         """Agreement of tokens (M, c, d) with the teacher's; None without a teacher."""
@@ -90,10 +95,17 @@ def load_evaluation(
     groups, centers = group_clouds(shapes.xyz, config.teacher.preprocessing)
     labels = relabel(shapes, config.teacher.labels)
     found, notes = _find_teacher(config, teacher)
-    notes += _unmeasured(shapes, labels, config.teacher.labels)
+    notes += _too_few(len(groups)) + _unmeasured(shapes, labels, config.teacher.labels)
     digest = hashlib.sha256(groups.tobytes() + centers.tobytes() + labels.tobytes()).hexdigest()
     name = f"{EMBEDDED_NAME if data is None else shapes.name} (test)"
     return Evaluation(name, groups, centers, labels, _tokens(found, groups, centers), digest, notes)
+
+
+def _too_few(clouds: int) -> tuple[str, ...]:
+    """One line where a figure over so many clouds says little."""
+    if clouds >= FLOOR:
+        return ()
+    return (f"evaluation clouds: only {clouds}; figures and gates may miss what {FLOOR} or more would show",)
 
 
 def _unmeasured(shapes: ShapeSet, labels: npt.NDArray[np.int64], known: tuple[str, ...]) -> tuple[str, ...]:

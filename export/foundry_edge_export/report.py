@@ -82,6 +82,7 @@ class ExportReport:
             "accuracy_drop_allowed": _allowed(draft),
             "cpu_ms": None if latency is None else {"p50": round(latency.p50_ms, 3), "runs": latency.runs},
             "calibration": draft.calibration.model_dump() if draft.calibration else None,
+            "evaluation": draft.evaluation.model_dump() if draft.evaluation else None,
             "gates": draft.gates,
             "spreads": {name: list(counts) for name, counts in draft.spreads.items()},
         }

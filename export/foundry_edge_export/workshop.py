@@ -130,6 +130,7 @@ class Workshop:
             fidelity=self.evaluation.fidelity(outputs["tokens"]),
             accuracy=self.evaluation.accuracy(outputs.get("logits")),
             calibration=calibration,
+            evaluation=self.evaluation.stated,
             gates=gates,
             spreads={
                 name: spread(outputs["tokens"], tokens)

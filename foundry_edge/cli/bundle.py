@@ -41,7 +41,7 @@ def show(path: options.BundleArgument = None, json: options.Json = False) -> Non
     console.print(
         f"{len(manifest.rungs)} engines, {total:.1f} MiB, made {printable(manifest.created)}; "
         f"input: {spec.points} points in {spec.groups} groups of {spec.group_size}; "
-        f"{len(manifest.labels)} classes; {_beside(manifest)}",
+        f"{len(manifest.labels)} classes; {_beside(manifest)}{printable(_judged(manifest))}",
         style="dim",
         markup=False,
     )
@@ -69,6 +69,13 @@ def _beside(manifest: Manifest) -> str:
         return f"{scenes}, no parts"
     count = sum(len(one.parts) for one in manifest.parts.categories)
     return f"{scenes}, {count} parts of {len(manifest.parts.categories)} categories"
+
+
+def _judged(manifest: Manifest) -> str:
+    """Over how many clouds the rungs were judged, as far as the bundle states it."""
+    stated = [rung.evaluation or rung.fidelity or rung.accuracy for rung in manifest.rungs]
+    sets = dict.fromkeys(f"{one.samples} clouds of {one.data}" for one in stated if one is not None)
+    return f"; judged over {', '.join(sets)}" if sets else ""
 
 
 def _head(bundle: Bundle) -> dict[str, Any]:

@@ -64,6 +64,14 @@ class Accuracy(_Strict):
     protocol: str = "head"
 
 
+class EvaluationSet(_Strict):
+    """The clouds that a rung's figures and gates were found on, never calibrated on."""
+
+    data: str
+    samples: int = Field(ge=1)
+    sha256: str = Field(description="of the grouped clouds and their labels")
+
+
 class Parity(_Strict):
     """ONNX Runtime against torch (FP32), or against the FP32 rung (lower precisions)."""
 
@@ -96,6 +104,7 @@ class Rung(_Strict):
     fidelity: Fidelity | None = Field(None, description="None when the teacher was not at hand")
     accuracy: Accuracy | None = None
     calibration: Calibration | None = None
+    evaluation: EvaluationSet | None = Field(None, description="None in bundles that do not state it yet")
     gates: dict[str, bool] = Field(default_factory=dict, description="quality gate -> passed")
     key: str = Field("", description="hash of all the rung was made from; equal keys mean the same rung")
 
