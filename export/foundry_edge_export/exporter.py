@@ -30,7 +30,7 @@ from foundry_edge_export.settings import ExportSettings
 from foundry_edge_export.size import Size
 from foundry_edge_export.workshop import Workshop
 from foundry_edge_runtime.bundle import Manifest
-from foundry_edge_runtime.errors import BundleError, GateError, MissingExtraError
+from foundry_edge_runtime.errors import BundleError, GateError, MissingExtraError, NewerBundleError
 from foundry_edge_runtime.versions import versions
 
 _LIBRARIES = ("foundry-edge", "torch", "onnx", "onnxscript", "onnxruntime")
@@ -190,13 +190,19 @@ class _Export:
         return with_parts(manifest, files, draft)
 
     def _old_drafts(self) -> list[Draft]:
-        """The rungs to keep: those of the same student, if they are whole."""
+        """The rungs to keep: those of the same student, if they are whole.
+
+        Raises:
+            NewerBundleError: what is there cannot be judged.
+        """
         try:
             bundle = read_bundle(self.folder)
             if bundle is None:
                 return []
             if bundle.manifest.student_sha256 == self.workshop.student_sha256:
                 return read_drafts(bundle)
+        except NewerBundleError:
+            raise
         except BundleError as error:
             self._note(f"the bundle there is damaged and will be replaced ({error.where}: {error.problem})")
             return []

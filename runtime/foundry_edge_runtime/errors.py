@@ -3,7 +3,8 @@
     FoundryEdgeError              every error a user can cause or meet
     ├── InputError                exit 2: wrong input or usage
     │   ├── ScanError             a point-cloud file cannot be trusted or read
-    │   ├── BundleError           a bundle is corrupt, incomplete or of another schema
+    │   ├── BundleError           a bundle is corrupt or incomplete
+    │   │   └── NewerBundleError  a newer foundry-edge made the bundle
     │   ├── CheckpointError       model weights are corrupt, hostile or of an unknown kind
     │   └── DataError             a data set or folder lacks what was asked for
     ├── GateError                 exit 1: a quality gate failed, or a strict budget cannot be met
@@ -75,7 +76,11 @@ class ScanError(InputError):
 
 
 class BundleError(InputError):
-    """A bundle that is corrupt, incomplete or of another schema."""
+    """A bundle that is corrupt or incomplete."""
+
+
+class NewerBundleError(BundleError):
+    """A bundle that a newer foundry-edge made, with a schema that this one does not know."""
 
 
 class CheckpointError(InputError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -19,8 +20,8 @@ from foundry_edge_export.graph import trace
 from foundry_edge_export.precisions import PRECISIONS, QUANTISED
 from foundry_edge_export.report_files import HTML, JSON, MARKDOWN
 from foundry_edge_runtime import Budget, Session, load_bundle
-from foundry_edge_runtime.bundle import Manifest
-from foundry_edge_runtime.errors import CheckpointError, GateError, InputError
+from foundry_edge_runtime.bundle import MANIFEST, Manifest
+from foundry_edge_runtime.errors import CheckpointError, GateError, InputError, NewerBundleError
 from tests.export.conftest import BUDGETS, SPEC
 
 NAMES = [f"s{count}-{precision}" for count in BUDGETS for precision in PRECISIONS]
@@ -154,6 +155,16 @@ def test_a_damaged_bundle_is_replaced(exported: ExportReport, models: Path, tmp_
     bundle = load_bundle(out)
     bundle.verify()
     assert [rung.name for rung in bundle.manifest.rungs] == ["s1-fp32"]
+
+
+def test_a_bundle_of_a_newer_version_stays(exported: ExportReport, models: Path, tmp_path: Path) -> None:
+    out = _copy(exported, tmp_path)
+    manifest = json.loads((out / MANIFEST).read_bytes())
+    (out / MANIFEST).write_text(json.dumps(manifest | {"schema_version": 99}))
+    before = _content(out)
+    with pytest.raises(NewerBundleError, match=r"newer foundry-edge \(schema 99, .*; upgrade"):
+        _export(models, out, (1,), ("fp32",))
+    assert _content(out) == before
 
 
 def test_sensitivity_names_blocks_that_keep_float_takes(models: Path, tmp_path: Path) -> None:

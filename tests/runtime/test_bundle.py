@@ -154,7 +154,9 @@ def _change_rung(folder: Path, name: str, change: Callable[[dict[str, Any]], Non
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 2}, "schema_version: Input should be less than or equal to 1, found '2'"),
+        ({"schema_version": 2}, "made by a newer foundry-edge (schema 2, this one reads up to 1); upgrade"),
+        ({"schema_version": 99, "width": "wide"}, "made by a newer foundry-edge (schema 99, "),
+        ({"schema_version": 0}, "schema_version: Input should be greater than or equal to 1, found '0'"),
         ({"extra": 1}, "extra: Extra inputs are not permitted"),
         ({"width": "wide"}, "width: Input should be a valid integer"),
         ({"rungs": []}, "rungs: "),

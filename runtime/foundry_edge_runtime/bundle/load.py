@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from foundry_edge_runtime.bundle.checks import check_file, open_inside, read_checked
 from foundry_edge_runtime.bundle.external_data import check_external_data
 from foundry_edge_runtime.bundle.locate import EMBEDDED, Source, locate_bundle
-from foundry_edge_runtime.bundle.manifest import MANIFEST, FileRef, Manifest, Rung, StageFiles
-from foundry_edge_runtime.errors import BundleError, InputError
+from foundry_edge_runtime.bundle.manifest import MANIFEST, SCHEMA, FileRef, Manifest, Rung, StageFiles
+from foundry_edge_runtime.errors import BundleError, InputError, NewerBundleError
 
 MAX_MANIFEST_BYTES = 4 << 20
 
@@ -134,6 +134,7 @@ def read_manifest(folder: Path, *, hard_links: bool = False) -> Manifest:
     Raises:
         BundleError: it is missing, a link, too large, no JSON, or not of this schema (the first wrong
             field is named).
+        NewerBundleError: its schema is newer than this one's.
     """
     path = folder / MANIFEST
     with os.fdopen(open_inside(folder, MANIFEST, hard_links=hard_links), "rb") as stream:
@@ -143,7 +144,16 @@ def read_manifest(folder: Path, *, hard_links: bool = False) -> Manifest:
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as error:
+        _refuse_newer(error, path)
         raise BundleError(_first_problem(error), where=path, remedy="export the bundle again") from error
+
+
+def _refuse_newer(error: ValidationError, path: Path) -> None:
+    """Whatever else a newer schema changed, its number is what is wrong."""
+    for one in error.errors(include_url=False):
+        if one["loc"] == ("schema_version",) and one["type"] == "less_than_equal":
+            problem = f"made by a newer foundry-edge (schema {one['input']}, this one reads up to {SCHEMA})"
+            raise NewerBundleError(problem, where=path, remedy="upgrade foundry-edge") from error
 
 
 def _first_problem(error: ValidationError) -> str:
