@@ -17,6 +17,7 @@ from foundry_edge_export.bundle_files import assemble, merge, read_bundle, read_
 from foundry_edge_export.commit import check_replaceable, commit
 from foundry_edge_export.draft import Draft
 from foundry_edge_export.evaluation import load_evaluation
+from foundry_edge_export.judged import check_judged_alike
 from foundry_edge_export.latency import cpu_latencies
 from foundry_edge_export.lock import locked
 from foundry_edge_export.part_quality import part_quality
@@ -63,7 +64,8 @@ def export(
     A head for parts in the student's folder goes along: one more graph, for all rungs.
 
     Rungs are added to a bundle of the same student and replace rungs of the same name; a rung made from the
-    same inputs is kept as it is. A bundle of another student is replaced once everything has succeeded.
+    same inputs is kept as it is. A bundle of another student is replaced once everything has succeeded. One
+    whose other rungs were judged on other evaluation clouds is refused.
 
     Args:
         student: a folder made by `distill`, or ``embedded:student``.
@@ -147,6 +149,7 @@ class _Export:
     def run(self) -> ExportReport:
         """Build what is missing, judge, write."""
         old = self._old_drafts()
+        check_judged_alike(self.folder, self._kept(old), self.workshop.evaluation)
         asked = self._asked(old)
         failed = [draft for draft in asked if not draft.passed]
         if failed and not self.settings.force:
@@ -209,6 +212,13 @@ class _Export:
         old = bundle.manifest.id
         self._note(f"{self.folder.name} holds the bundle of another student ({old}), which will be replaced")
         return []
+
+    def _kept(self, old: list[Draft]) -> list[Draft]:
+        """The rungs of the bundle that were not asked for."""
+        asked = {
+            size.rung(precision) for size in self.settings.sizes for precision in self.settings.precision
+        }
+        return [draft for draft in old if draft.name not in asked]
 
     def _asked(self, old: list[Draft]) -> list[Draft]:
         """The rungs asked for, old ones where nothing has changed."""

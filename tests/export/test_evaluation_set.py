@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from foundry_edge_export.cells import legend
 from foundry_edge_export.evaluation import load_evaluation
 from foundry_edge_export.gates import allowed_drop, int8_gates
 from foundry_edge_runtime import load_bundle
+from foundry_edge_runtime.bundle import MANIFEST
 from foundry_edge_runtime.bundle.manifest import Accuracy, Parity
+from foundry_edge_runtime.errors import InputError
 
 
 def write_set(path: Path, count: int) -> Path:
@@ -74,3 +77,38 @@ def test_the_bundle_and_the_table_name_what_judged_them(models: Path, tmp_path: 
     assert any("or one cloud (33.33) if that is more, but no more than 5 points" in line for line in lines)
     shown = CliRunner().invoke(app, ["bundle", "show", str(report.bundle)]).stdout
     assert "judged over 3 clouds of few (test)" in " ".join(shown.split())
+
+
+def _export(models: Path, out: Path, tokens: int, data: Path | None) -> None:
+    export(models / "student", tokens=(tokens,), precision=("fp32",), out=out, evaluation_data=data)
+
+
+def test_rungs_judged_on_other_clouds_are_not_left_beside_new_ones(models: Path, tmp_path: Path) -> None:
+    out, few, again = tmp_path / "bundle", tmp_path / "few.npz", tmp_path / "again.npz"
+    _export(models, out, 1, None)
+    before = (out / MANIFEST).read_bytes()
+    with pytest.raises(
+        InputError, match=r"s1-fp32: judged on 73 clouds of embedded samples .* 3 clouds of few"
+    ):
+        _export(models, out, 2, write_set(few, 3))
+    assert (out / MANIFEST).read_bytes() == before
+    _export(models, out, 1, few)  # it replaces all that was judged otherwise
+    _export(models, out, 2, write_set(again, 3))  # the same clouds by another name
+    rungs = load_bundle(out).manifest.rungs
+    assert [(rung.name, rung.evaluation.samples) for rung in rungs if rung.evaluation] == [
+        ("s1-fp32", 3),
+        ("s2-fp32", 3),
+    ]
+
+
+def test_of_an_older_bundle_name_and_number_must_agree(models: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    _export(models, out, 1, None)
+    manifest = json.loads((out / MANIFEST).read_bytes())
+    for rung in manifest["rungs"]:
+        del rung["evaluation"]
+    (out / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=r"s1-fp32: judged on .* clouds of embedded samples"):
+        _export(models, out, 2, write_set(tmp_path / "few.npz", 3))
+    _export(models, out, 2, None)
+    assert len(load_bundle(out).manifest.rungs) == 2
