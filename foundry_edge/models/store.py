@@ -62,17 +62,29 @@ def load_config(folder: Path, kind: type[Config]) -> Config:
 
 
 def load_weights(folder: Path, module: nn.Module) -> None:
-    """Load model.safetensors into ``module`` (float32); every key and shape must match.
+    """Load model.safetensors into ``module`` (float32); keys and shapes must match, values be finite.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or of another architecture.
+        CheckpointError: the file is missing, damaged, or of another architecture; or a tensor, which is
+            named, holds values that are not finite.
     """
     path = folder / WEIGHTS
-    state = _tensors(path)
+    state = {k: v.float() if v.is_floating_point() else v for k, v in _tensors(path).items()}
+    _check_finite(state, path)
     try:
-        module.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+        module.load_state_dict(state)
     except RuntimeError as error:
         raise _unusable(path, error) from error
+
+
+def _check_finite(state: dict[str, Tensor], path: Path) -> None:
+    for name, tensor in state.items():
+        if not tensor.isfinite().all():
+            raise CheckpointError(
+                f"weights are not finite: tensor {name}",
+                where=path,
+                remedy="train again, or restore the file",
+            )
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from foundry_edge.load import load_model
+from foundry_edge.load import load_model, load_student
 from foundry_edge.models.store import CONFIG, save_weights
 from foundry_edge.models.student import Student
 from foundry_edge.models.teacher import Teacher
@@ -58,3 +59,13 @@ def test_more_groups_than_points_are_refused(teacher: Teacher, tmp_path: Path) -
 def test_the_embedded_models_load() -> None:
     assert load_model("embedded:teacher").budgets == ()
     assert load_model("embedded:student").budgets == (1, 2, 4, 8, 16)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_not_finite_are_named(student: Student, tmp_path: Path, value: float) -> None:
+    broken = copy.deepcopy(student)
+    broken.cau.enter.weight.data[0, 0] = value
+    save_weights(tmp_path, student.config, broken)
+    for load in (load_model, load_student):
+        with pytest.raises(CheckpointError, match=r"safetensors: weights are not finite: tensor cau\.enter"):
+            load(tmp_path)
