@@ -10,6 +10,7 @@ import typer
 from foundry_edge.cli import output
 from foundry_edge.cli import student_options as student
 from foundry_edge.cli import train_options as options
+from foundry_edge.cli.next_step import next_for_model
 from foundry_edge.cli.options import Json
 from foundry_edge_runtime.errors import InputError
 
@@ -157,5 +158,4 @@ def _show(report: DistillReport) -> None:
         f"student in {report.out}.",
         highlight=False,
     )
-    if report.method == "dso":
-        console.print("Next: foundry-edge export --precision int8 --tokens 4", highlight=False)
+    next_for_model(report.out, [row.tokens for row in report.budgets], exports=report.method == "dso")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from foundry_edge.cli import output
+from foundry_edge.cli.next_step import next_step
 from foundry_edge_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -89,4 +90,4 @@ def _show(report: SceneReport) -> None:
         f"student in {report.out}.",
         highlight=False,
     )
-    console.print(f"Next: foundry-edge export {report.out} --scene", highlight=False)
+    next_step("export", report.out, "--scene")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from foundry_edge.cli import output
 from foundry_edge.cli import train_options as train
+from foundry_edge.cli.next_step import next_step
 from foundry_edge.cli.options import Json
 
 if TYPE_CHECKING:
@@ -170,4 +172,12 @@ def _show(report: ExportReport, json: bool) -> None:
             f"Bundle {report.bundle_id} in {report.bundle} ({report.seconds:.0f} s).", highlight=False
         )
         console.print("Figures and plots: report.html there.", highlight=False)
-        console.print("Next: foundry-edge run scan.pcd", highlight=False)
+        _next(report.bundle)
+
+
+def _next(bundle: Path) -> None:
+    """`run`, which must be told of a bundle that it would not take by itself."""
+    from foundry_edge_runtime.bundle import LOCAL, VARIABLE
+
+    usual = bundle == LOCAL.absolute() and not os.environ.get(VARIABLE)
+    next_step("run", "scan.pcd", *(() if usual else ("--bundle", bundle)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from foundry_edge.cli import train_options as options
+from foundry_edge.cli.next_step import next_for_model
 from foundry_edge.cli.options import Json
 
 if TYPE_CHECKING:
@@ -101,6 +102,4 @@ def _show(report: FinetuneReport) -> None:
         highlight=False,
         markup=False,
     )
-    console.print(
-        f"Next: foundry-edge export {printable(report.out)} --tokens 4", highlight=False, markup=False
-    )
+    next_for_model(report.out, [row.tokens for row in report.budgets])

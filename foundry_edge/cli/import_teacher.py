@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from foundry_edge.cli import output
+from foundry_edge.cli.next_step import next_step
 from foundry_edge.cli.options import Json
 from foundry_edge_runtime.errors import InputError
 
@@ -75,10 +76,10 @@ def _show(report: ImportReport) -> None:
         f"{len(report.matched)} tensors matched, {len(report.missing)} missing, "
         f"{len(report.unexpected)} unexpected{_by_part(report.unexpected)}.",
         f"Teacher in {report.out}.",
-        f"Next: foundry-edge distill --teacher {report.out}",
     ]
     for line in lines:
         console.print(line, highlight=False, markup=False)
+    next_step("distill", "--teacher", report.out)
 
 
 def _by_part(names: tuple[str, ...]) -> str:

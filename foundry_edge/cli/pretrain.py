@@ -9,6 +9,7 @@ import typer
 
 from foundry_edge.cli import output
 from foundry_edge.cli import train_options as options
+from foundry_edge.cli.next_step import next_step
 from foundry_edge.cli.options import Json
 from foundry_edge_runtime.errors import InputError
 
@@ -83,4 +84,4 @@ def pretrain(
         highlight=False,
     )
     console.print(f"Linear probe on a validation split of the training side: {probes}.", highlight=False)
-    console.print(f"Next: foundry-edge distill --teacher {out}", highlight=False)
+    next_step("distill", "--teacher", out)
