@@ -72,7 +72,7 @@ def prepare(options: argparse.Namespace, work: Path) -> None:
     if options.bundle:
         return
     if options.quick:
-        student_bundle(config, "full", (1,), ("fp32",), work, samples=4)
+        student_bundle(config, "full", (1,), ("fp32",), work)
         return
     for tokenizer in ("full", "lite"):
         student_bundle(config, tokenizer, BUDGETS, ("fp32", "int8"), work, samples=16)

@@ -19,6 +19,7 @@ from foundry_edge.models.config import TeacherConfig
 from foundry_edge.models.methods import make_method
 from foundry_edge.models.store import save_weights
 from foundry_edge.models.teacher import Teacher
+from foundry_edge_calibration.clouds import DEFAULT_SAMPLES
 from foundry_edge_export.exporter import export
 
 INPUTS = ("groups", "centers")
@@ -95,7 +96,7 @@ def student_bundle(
     tokens: tuple[int, ...],
     precision: tuple[str, ...],
     folder: Path,
-    samples: int,
+    samples: int = DEFAULT_SAMPLES,
 ) -> Path:
     """Export a student with random weights, gates or not; the folder of its bundle.
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foundry_edge.models.config import StudentConfig
-from foundry_edge_calibration.methods import METHODS
-from foundry_edge_calibration.placement import check_policy
-from foundry_edge_export.precisions import PRECISIONS
+from foundry_edge_calibration.clouds import DEFAULT_SAMPLES
+from foundry_edge_calibration.methods import DEFAULT_METHOD, METHODS
+from foundry_edge_calibration.placement import DEFAULT_POLICY, check_policy
+from foundry_edge_export.precisions import PRECISIONS, QUANTISED
 from foundry_edge_export.size import Size
 from foundry_edge_runtime.backends.trt.library import import_library
 from foundry_edge_runtime.errors import InputError
@@ -38,7 +39,7 @@ class ExportSettings:
     seed: int
 
     def check(self) -> None:
-        """Refuse unknown names.
+        """Refuse unknown names, and options of INT8 where nothing becomes INT8.
 
         Raises:
             InputError: names the option and its choices.
@@ -59,6 +60,24 @@ class ExportSettings:
             import_library(self.backend)
         if self.samples < 1:
             raise InputError(f"expected at least 1, found {self.samples}", where="--samples")
+        if not set(self.precision) & set(QUANTISED):
+            self._check_unquantised()
+
+    def _check_unquantised(self) -> None:
+        given = {
+            "--calibration-data": self.calibration_data is not None,
+            "--calibration-method": self.calibration_method != DEFAULT_METHOD,
+            "--samples": self.samples != DEFAULT_SAMPLES,
+            "--quantize": self.quantize != DEFAULT_POLICY,
+            "--keep-float": bool(self.keep_float),
+            "--sensitivity": self.sensitivity,
+        }
+        for option in (name for name, is_given in given.items() if is_given):
+            raise InputError(
+                f"means nothing to --precision {','.join(self.precision)}",
+                where=option,
+                remedy=f"leave it out, or add {' or '.join(QUANTISED)}",
+            )
 
     def check_tokens(self, config: StudentConfig) -> None:
         """Refuse budgets that the student was not made for.

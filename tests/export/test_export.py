@@ -13,7 +13,7 @@ import torch
 from foundry_edge.data.samples import load_samples
 from foundry_edge.data.shapes import TEST
 from foundry_edge.load import load_student
-from foundry_edge_calibration.clouds import group_clouds
+from foundry_edge_calibration.clouds import DEFAULT_SAMPLES, group_clouds
 from foundry_edge_export import ExportReport, export, gates
 from foundry_edge_export.evaluation import load_evaluation
 from foundry_edge_export.graph import trace
@@ -43,7 +43,7 @@ def _export(models: Path, out: Path, tokens: tuple[int, ...], precision: tuple[s
         tokens=tokens,
         precision=precision,
         out=out,
-        samples=64,
+        samples=64 if set(precision) & set(QUANTISED) else DEFAULT_SAMPLES,
         teacher=models / "teacher",
     )
 
@@ -298,6 +298,25 @@ def test_bad_options_are_one_line(
         export(models / "student", out=tmp_path / "bundle", **options)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"calibration_data": "one.npz"},
+        {"calibration_method": "minmax"},
+        {"samples": 64},
+        {"quantize": "wide"},
+        {"keep_float": ("blocks.1",)},
+        {"sensitivity": True},
+    ],
+)
+def test_options_of_int8_are_refused_where_nothing_is_int8(
+    models: Path, tmp_path: Path, options: dict[str, object]
+) -> None:
+    option = f"--{next(iter(options)).replace('_', '-')}"
+    with pytest.raises(InputError, match=f"{option}: means nothing to --precision fp32,fp16; leave it out"):
+        export(models / "student", precision=("fp32", "fp16"), out=tmp_path / "bundle", **options)  # type: ignore[arg-type]
 
 
 def test_a_place_that_holds_something_else_is_refused(models: Path, tmp_path: Path) -> None:
