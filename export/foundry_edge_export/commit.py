@@ -57,8 +57,9 @@ def check_replaceable(folder: Path) -> None:
     Raises:
         InputError: it does.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError("is a file, expected a folder", where=folder, remedy="pick another --out")
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise InputError("is a file, expected a folder", where=there, remedy="pick another --out")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
         raise InputError("holds other files and is no bundle", where=folder, remedy="pick another --out")
 

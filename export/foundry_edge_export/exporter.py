@@ -118,8 +118,9 @@ def export(
     settings.check()
     folder = Path(out).absolute()
     check_replaceable(folder)
+    work = _Export(Path(student), settings, folder, progress or Silent())  # refuses before anything is made
     with locked(folder, waiting=lambda: _tell(progress, "waiting for another export into this bundle")):
-        report = _Export(Path(student), settings, folder, progress or Silent()).run()
+        report = work.run()
     return report if backend == "onnx" else with_plans(report, settings, progress or Silent())
 
 
@@ -129,7 +130,7 @@ def _tell(progress: Progress | None, text: str) -> None:
 
 
 class _Export:
-    """One export, under the bundle's lock."""
+    """One export: what it works on, read and checked; `run` is called under the bundle's lock."""
 
     def __init__(self, student: Path, settings: ExportSettings, folder: Path, progress: Progress) -> None:
         self.started = time.monotonic()

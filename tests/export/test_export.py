@@ -324,3 +324,22 @@ def test_a_place_that_holds_something_else_is_refused(models: Path, tmp_path: Pa
     with pytest.raises(InputError, match="holds other files and is no bundle"):
         export(models / "student", out=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("below", ["", "bundle", "deep/bundle"])
+def test_a_file_in_the_way_is_named(models: Path, tmp_path: Path, below: str) -> None:
+    (tmp_path / "thesis.tex").write_text("...")
+    with pytest.raises(InputError, match=r"thesis.tex: is a file, expected a folder; pick another --out"):
+        export(models / "student", out=tmp_path / "thesis.tex" / below)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"student": "nope"}, {"tokens": (3,)}, {"evaluation_data": "nowhere.npz"}]
+)
+def test_wrong_input_leaves_no_folder_behind(
+    models: Path, tmp_path: Path, options: dict[str, object]
+) -> None:
+    given = {"student": models / "student", "bypass": (1,), "out": tmp_path / "deep" / "bundle", **options}
+    with pytest.raises(InputError):
+        export(**given)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
