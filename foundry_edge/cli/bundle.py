@@ -49,17 +49,19 @@ def show(path: options.BundleArgument = None, json: options.Json = False) -> Non
 
 @_app.command("verify")
 def verify(path: options.BundleArgument = None, json: options.Json = False) -> None:
-    """Check every file's hash, size and references."""
+    """Check every file's hash, size and references; of manifest.json, which states them, the form alone."""
     from foundry_edge.cli.output import print_json
-    from foundry_edge_runtime.bundle import load_bundle
+    from foundry_edge_runtime.bundle import MANIFEST, load_bundle
     from foundry_edge_runtime.errors import printable
 
     bundle = load_bundle(path)
     files = bundle.verify()
     if json:
-        print_json({**_head(bundle), "verified": [ref.name for ref in files]})
+        names = [ref.name for ref in files]
+        print_json({**_head(bundle), "verified": names, "form_only": [MANIFEST]})
     else:
         typer.echo(printable(f"{bundle.folder}: {len(files)} files verified, bundle {bundle.manifest.id}"))
+        typer.echo(f"{MANIFEST} has the right form; no hash covers it, nor the figures and labels it states.")
 
 
 def _beside(manifest: Manifest) -> str:

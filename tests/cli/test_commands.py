@@ -280,9 +280,12 @@ def test_bundle_show_and_verify(called: Run, bundle: Path) -> None:
         assert part in shown.stdout
     (record,) = records(called("bundle", "show", bundle, "--json").stdout)
     assert [rung["tokens"] for rung in record["manifest"]["rungs"]] == [1, 4, 1, 4]
-    assert "6 files verified" in called("bundle", "verify", bundle).stdout
+    verified = called("bundle", "verify", bundle).stdout
+    assert "6 files verified" in verified
+    assert "manifest.json has the right form; no hash covers it, nor the figures" in verified
     (record,) = records(called("bundle", "verify", bundle, "--json").stdout)
     assert len(record["verified"]) == 6
+    assert record["form_only"] == ["manifest.json"]
 
 
 def test_doctor(foundry_edge: Run, bundle: Path) -> None:
