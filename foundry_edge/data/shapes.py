@@ -23,9 +23,7 @@ _PUBLISHED: tuple[tuple[Callable[[Path], bool], Opener], ...] = (
     (modelnet.matches, modelnet.load),
 )
 
-_TAKES = (
-    "--data takes an .npz set, a folder of them, a folder of scans or a published data set, see docs/data.md"
-)
+_TAKES = "give an .npz set, a folder of them, a folder of scans or a published data set, see docs/data.md"
 
 
 def load_sets(sources: list[Path]) -> list[ShapeSet]:

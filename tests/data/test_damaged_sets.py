@@ -318,4 +318,4 @@ def test_off_folders_without_test_are_incomplete(tmp_path: Path, lost: list[str]
 def test_what_is_no_set_says_what_data_takes(tmp_path: Path, name: str, said: str) -> None:
     if "." in name:
         (tmp_path / name).write_text("hello")
-    assert f"{name}: {said}; --data takes an .npz set, a folder of them" in refusal(tmp_path / name)
+    assert f"{name}: {said}; give an .npz set, a folder of them" in refusal(tmp_path / name)
