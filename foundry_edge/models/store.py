@@ -55,6 +55,8 @@ def load_config(folder: Path, kind: type[Config]) -> Config:
     except (FileNotFoundError, NotADirectoryError):
         remedy = "give a folder made by `foundry-edge pretrain` or `foundry-edge distill`"
         raise CheckpointError(f"no {CONFIG} there", where=folder, remedy=remedy) from None
+    except IsADirectoryError:
+        raise CheckpointError("is a folder, expected a file", where=path, remedy="write it anew") from None
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "(top level)"

@@ -32,7 +32,7 @@ from foundry_edge.training.processes import (
 )
 from foundry_edge.training.schedule import warmup_cosine
 from foundry_edge.training.settings import TrainSettings
-from foundry_edge_runtime.errors import CheckpointError, DataError
+from foundry_edge_runtime.errors import CheckpointError, DataError, first_line
 from foundry_edge_runtime.files import replacing, sweep
 
 _DIVERGED = "lower --learning-rate or check the data"
@@ -237,7 +237,7 @@ class _State:
             if self.average:
                 self.average.load(state["average"])
         except Exception as error:
-            reason = f"cannot resume from it ({type(error).__name__}: {str(error).splitlines()[0]})"
+            reason = f"cannot resume from it ({type(error).__name__}: {first_line(error).partition('. ')[0]})"
             raise CheckpointError(reason, where=path, remedy="delete it or start without --resume") from error
         done = int(state["step"])
         if written.recipe() != self.settings.recipe() and not self.settings.extends(written, done):

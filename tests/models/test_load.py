@@ -69,3 +69,9 @@ def test_weights_that_are_not_finite_are_named(student: Student, tmp_path: Path,
     for load in (load_model, load_student):
         with pytest.raises(CheckpointError, match=r"safetensors: weights are not finite: tensor cau\.enter"):
             load(tmp_path)
+
+
+def test_a_config_that_is_a_folder_is_told_as_one(tmp_path: Path) -> None:
+    (tmp_path / CONFIG).mkdir()
+    with pytest.raises(CheckpointError, match=r"config.json: is a folder, expected a file; "):
+        load_model(tmp_path)
