@@ -88,7 +88,7 @@ def export(
         report = run(
             student,
             tokens=train.numbers(tokens, "--tokens"),
-            bypass=_bypass(bypass),
+            bypass=train.numbers(bypass, "--bypass", zero=True),
             precision=_names(precision),
             out=out,
             backend=backend,
@@ -107,14 +107,6 @@ def export(
             progress=progress,
         )
     _show(report, json)
-
-
-def _bypass(text: str) -> tuple[int, ...]:
-    """``"0,8"`` as numbers; the gate may let nothing past."""
-    given = [part.strip() for part in text.split(",")]
-    others = [part for part in given if part != "0"]
-    found = train.numbers(",".join(others), "--bypass") if others else ()
-    return (0, *found) if "0" in given else found
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -36,20 +36,26 @@ Data = Annotated[
 ]
 
 
-def numbers(text: str, flag: str) -> tuple[int, ...]:
+def numbers(text: str, flag: str, *, zero: bool = False) -> tuple[int, ...]:
     """``"1,2,4"`` as ascending distinct numbers.
 
+    Args:
+        text: of the option.
+        flag: its name.
+        zero: whether 0 is one of them.
+
     Raises:
-        InputError: a part is no positive whole number.
+        InputError: a part is no positive whole number, nor a permitted 0.
     """
     try:
         values = sorted({int(part) for part in text.split(",")})
     except ValueError:
-        values = [0]
-    if values[0] < 1:
-        raise InputError(
-            f"expected positive whole numbers, got {text!r}", where=flag, remedy="for example 1,2,4,8,16"
+        values = [-1]
+    if values[0] < (0 if zero else 1):
+        wanted, example = (
+            ("whole numbers from 0", "0,8") if zero else ("positive whole numbers", "1,2,4,8,16")
         )
+        raise InputError(f"expected {wanted}, got {text!r}", where=flag, remedy=f"for example {example}")
     return tuple(values)
 
 
