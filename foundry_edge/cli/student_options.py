@@ -54,8 +54,8 @@ MlpRatio = Annotated[
 Depth = Annotated[
     int | None,
     typer.Option(
-        help="Blocks on the SuperTokens [default: 2 for dso, else all left]; of truncation, mimicry: all.",
-        min=0,
+        help="Blocks on the SuperTokens, 1 or more [default: 2 for dso, else all left]; "
+        "of truncation (0: none) and mimicry: all.",
     ),
 ]
 Width = Annotated[int | None, typer.Option(help="Width of the small model of mimicry.", min=8)]

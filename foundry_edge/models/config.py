@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -152,6 +153,12 @@ def checked(kind: type[Config], **values: Any) -> Config:
         first = error.errors()[0]
         problem = first["msg"].removeprefix("Value error, ")
         if not first["loc"]:
-            raise InputError(problem, remedy="see --help") from error
+            raise InputError(_with_options(problem, kind), remedy="see --help") from error
         option = "--" + str(first["loc"][0]).replace("_", "-")
         raise InputError(f"{problem}, got {first['input']!r}", where=option, remedy="see --help") from error
+
+
+def _with_options(problem: str, kind: type[BaseModel]) -> str:
+    """A problem of several fields, told by the names of their options ("the teacher's" is no field)."""
+    fields = rf"\b({'|'.join(kind.model_fields)})\b(?!')"
+    return re.sub(fields, lambda found: "--" + found[0].replace("_", "-"), problem)

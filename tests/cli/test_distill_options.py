@@ -21,10 +21,19 @@ from tests.cli.test_commands import error_line
         (("--temperature", "1,0"), "--temperature: expected two positive numbers"),
         (("--method", "magic"), "--method: unknown method 'magic'; use one of dso, fps"),
         (("--method", "truncation", "--gate"), "--gate: means nothing to the method truncation"),
-        (("--method", "truncation", "--depth", "13"), "depth 13 exceeds the teacher's 12 blocks"),
-        (("--mixing-blocks", "12"), "exceed the teacher's 12 blocks"),
-        (("--tokens", "4,65"), "within 1..64"),
+        (("--method", "truncation", "--depth", "13"), "--depth 13 exceeds the teacher's 12 blocks"),
+        (
+            ("--mixing-blocks", "12"),
+            "--mixing-blocks 12, --attention-blocks 0 and --depth 1 exceed",
+        ),
+        (("--tokens", "4,65"), "--tokens must be ascending, distinct and within 1..64"),
+        (("--depth", "0"), "--depth: Input should be greater than or equal to 1, got 0"),
     ],
 )
 def test_wrong_values(arguments: tuple[str, ...], named: str, called: Run) -> None:
     assert named in error_line(called("distill", *arguments), 2)
+
+
+def test_help_promises_no_depth_of_none(called: Run) -> None:
+    shown = " ".join(called("distill", "--help").stdout.split())
+    assert "Blocks on the SuperTokens, 1 or more" in shown

@@ -111,7 +111,7 @@ def test_narrow_mlps_keep_the_hidden_units_that_weigh_most(teacher: Teacher, clo
 @pytest.mark.parametrize("method", ["dso", "truncation"])
 @pytest.mark.parametrize("ratio", [8.0, 0.001])
 def test_a_mlp_is_no_wider_than_the_teachers_and_not_nothing(method: str, ratio: float) -> None:
-    with pytest.raises(InputError, match="mlp_ratio is at most the teacher's 4"):
+    with pytest.raises(InputError, match="--mlp-ratio is at most the teacher's 4"):
         make_method(method, TINY, "", mlp_ratio=ratio)
 
 
@@ -170,7 +170,7 @@ def test_wrong_values_name_the_flag() -> None:
         make_method("magic", TINY, "")
     with pytest.raises(InputError, match="exceed the teacher's 2 blocks"):
         make_method("dso", TINY, "", mixing_blocks=2)
-    with pytest.raises(InputError, match="attention_blocks 2 and depth 1 exceed the teacher's 2 blocks"):
+    with pytest.raises(InputError, match="--attention-blocks 2 and --depth 1 exceed the teacher's 2 blocks"):
         make_method("dso", TINY, "", attention_blocks=2)
     with pytest.raises(InputError, match="exceeds"):
         make_method("truncation", TINY, "", depth=3)
