@@ -24,7 +24,8 @@ def scans_here(here: Path, repository: Path) -> None:
 def test_commands(called: Run, here: Path, part_bundle: Path, repository: Path) -> None:
     typed = [one for one in blocks((repository / DOCUMENT).read_text()) if one.language == "sh"]
     # scenes need graphs that the default bundle lacks: tests/scenes runs them
-    commands = [words for one in typed for words in one.commands if not {"|", "--scene"} & set(words)]
+    everything = [words for one in typed for words in one.commands if words[0] == "foundry-edge"]
+    commands = [words for words in everything if not {"|", "--scene"} & set(words)]
     assert len(commands) == 16
     for words in commands:
         result = called(*words[1:], FOUNDRY_EDGE_BUNDLE=str(part_bundle))
