@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,15 @@ class Signalled(Regression):
         return super().loss(step)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell starts what runs in the background with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_keeps_the_steps_that_are_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = SETTINGS.model_copy(update={"checkpoint_every": 100})
     unbroken, broken, resumed = Regression(), Signalled(), Regression()
