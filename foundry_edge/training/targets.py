@@ -76,7 +76,7 @@ def teacher_targets(
         on_batch: told (clouds done, clouds in all).
     """
     clouds = Views.of(data, views, seed)
-    shape = (len(clouds), teacher.config.preprocessing.groups, teacher.config.width)
+    shape = (len(clouds), data.centers.shape[2], teacher.config.width)
     tokens, features = torch.empty(*shape, dtype=torch.float16), torch.empty(*shape, dtype=torch.float16)
     centers_all = torch.empty(*shape[:2], 3)
     home = next(teacher.parameters()).device
