@@ -175,12 +175,14 @@ def _tokens(point: Point) -> str:
 
 SHIPPED = (
     "The embedded teacher and student, engines of the embedded bundle where a precision other than fp32 is "
-    "named, and three networks of random weights with batch norms calibrated on the set's training side. "
+    "named, and three networks of random weights with batch norms calibrated on the set's training side "
+    "(one by fine-tuning and on the sets of parts but parts_psb). "
     "`500 steps` are students of the first part of this page (seed 0; the embedded one had 5000 steps): "
     + ", ".join(f"{title} (`{name}`)" for name, title in BASELINES.items())
     + ". "
     "Test sides, percent unless it is a cosine or Smooth L1 to the teacher, ± sample standard deviation over "
     "seeds (over networks for random weights); every choice was made on a fifth of the training side. "
+    "Three seeds, one of parts and fine-tuning. "
     "[evaluation.md](evaluation.md) says what each protocol does; the command of every row is in the JSON."
 )
 
