@@ -17,7 +17,7 @@ from pathlib import Path
 from foundry_edge_runtime.bundle import MANIFEST, Manifest
 from foundry_edge_runtime.bundle.manifest import FileRef
 from foundry_edge_runtime.errors import InputError, StorageError
-from foundry_edge_runtime.files import is_stale, replacing, sync
+from foundry_edge_runtime.files import is_stale, nearest_existing, replacing, sync
 
 _RUNG = r"(s\d+(k\d+)?|scene|parts|weights)-[a-z0-9]+(-[a-z0-9]+)?"
 _OURS = re.compile(rf"^({_RUNG}|model-card)-[0-9a-f]{{12}}\.(onnx|bin|md)$|^\..*\.partial$")
@@ -57,7 +57,7 @@ def check_replaceable(folder: Path) -> None:
     Raises:
         InputError: it does.
     """
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    there = nearest_existing(folder)
     if not there.is_dir():
         raise InputError("is a file, expected a folder", where=there, remedy="pick another --out")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from foundry_edge import models
 from foundry_edge.load import load_model, model_digest, model_folder
-from foundry_edge.measures.features import Encode
+from foundry_edge.measures.features import Encode, at
 from foundry_edge.models.config import HEAD_FIELDS
 from foundry_edge.models.model import Model, budgets_of, require_budgets
 from foundry_edge.models.store import CONFIG, encoder_sha256
@@ -122,18 +122,14 @@ def _torch_rungs(
 
 def torch_rung(model: Model, tokens: int | None, digest: str) -> EvaluatedRung:
     """A network at one budget, on the GPU where there is one; features come back to the CPU."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.module.to(device)
-
-    def encode(groups: Tensor, centers: Tensor) -> Tensor:
-        return model.encode_groups(groups.to(device), centers.to(device), tokens).cpu()
-
     return EvaluatedRung(
         tokens=tokens,
         precision=TORCH_PRECISION,
         preprocessing=model.preprocessing,
         width=model.width,
-        encode=encode,
+        encode=at(device, lambda groups, centers: model.encode_groups(groups, centers, tokens)),
         digest=f"{digest}-{tokens}-{code_digest(models)}",
         teacher_sha256=str(getattr(model.config, "teacher_sha256", "")),
         model=model,

@@ -13,10 +13,12 @@ from foundry_edge_runtime.files import move
 
 PREVIOUS = "previous"
 """Folder in a model's folder, of the model that was there before it."""
+CHECKPOINTS = ("checkpoint.pt", "checkpoint-*.pt", "frozen.pt", "thawed.pt")
+"""What `distill`, `pretrain` and `finetune` call theirs."""
 _KEPT = (
     WEIGHTS, CONFIG, f"{PART_HEAD}/{WEIGHTS}", f"{PART_HEAD}/{CONFIG}", "projection.safetensors",
     "report.json", "settings.json", "run.json", "*.jsonl", "loss.png",
-    "checkpoint.pt", "checkpoint-*.pt", "frozen.pt", "thawed.pt",
+    *CHECKPOINTS,
 )  # fmt: skip
 """What training writes, checkpoints included: a run that is kept can be continued there."""
 

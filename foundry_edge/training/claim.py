@@ -9,16 +9,14 @@ from typing import Any
 from rich.console import Console
 
 from foundry_edge.load import model_folder
-from foundry_edge.models.previous import keep_previous
+from foundry_edge.models.previous import CHECKPOINTS, keep_previous
 from foundry_edge.training.processes import is_main_process
 from foundry_edge_runtime.errors import CheckpointError, InputError, printable
-from foundry_edge_runtime.files import sweep, try_folder, write_text
+from foundry_edge_runtime.files import nearest_existing, sweep, try_folder, write_text
 
 RUN = "run.json"
 CACHE = "cache"
 """Folder in a run's folder, of what is computed once before training."""
-CHECKPOINTS = ("checkpoint.pt", "checkpoint-*.pt", "frozen.pt", "thawed.pt")
-"""What `distill`, `pretrain` and `finetune` call theirs."""
 
 
 def check_out(out: Path, *sources: str | Path) -> None:
@@ -29,7 +27,7 @@ def check_out(out: Path, *sources: str | Path) -> None:
         CheckpointError: there is no such model.
         StorageError: files cannot be made there.
     """
-    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    there = nearest_existing(out)
     if not there.is_dir():
         raise InputError(f"{there} is a file", where=f"--out {out}", remedy="give a folder")
     for source in sources:

@@ -82,6 +82,11 @@ def move(path: Path, target: Path) -> None:
         ) from error
 
 
+def nearest_existing(path: Path) -> Path:
+    """The path itself, or the nearest folder above it that is there: where it would be made."""
+    return next(one for one in (path, *path.absolute().parents) if one.exists())
+
+
 def try_folder(folder: Path) -> None:
     """See whether files can be made in a folder.
 
